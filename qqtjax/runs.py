@@ -232,3 +232,30 @@ class Runs:
 def stack_runs(runs: Sequence[Run]) -> Run:
     """Stack single runs of equal structure along a new leading axis."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
+
+
+def check_runs(runs: Runs) -> list[str]:
+    """What makes a table worth less than it looks, one line each; empty when nothing does.
+
+    Repeats say nothing of a half-life that no run reached; and without checkpoints inside the first epoch
+    utility, half-life, scale and floor trade off, so that a fit looks better and mispredicts fresh data.
+    """
+    lines = []
+    epochs = runs.epochs if len(runs) < 100_000 else None
+    alone = runs.single
+    for index, name in enumerate(runs.pools.names):
+        rows = alone & (runs.source == index)
+        if np.sum(rows) == 1:
+            lines.append(f"pool {name}: one checkpoint only, its utility and half-life cannot both be determined")
+    passed = runs.samples_seen / runs.pools.sizes[np.where(alone, runs.source, 0)]
+    most = np.where(alone, passed, np.inf if epochs is None else 0.0)
+    if epochs is not None:
+        most = np.where(alone, passed, epochs.max(axis=1))
+    if len(runs) and np.max(most) <= 1:
+        lines.append("no pool is repeated in any run: half-lives are not identified")
+    elif len(runs) and np.min(most) >= 1:
+        lines.append(
+            "no checkpoint lies inside the first epoch: utility, half-life, scale and floor trade off, and the "
+            "fit may mispredict fresh data however small its residuals; add checkpoints at 0.25 and 0.5 epochs"
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""qqtjax: which data should I train on for my compute budget, and how sure am I?"""

@@ -1,0 +1,7 @@
+"""Fitting laws to measured runs."""
+
+from qqtjax.fit.fitting import fit as fit
+from qqtjax.fit.fitting import fit_metrics as fit_metrics
+from qqtjax.fit.solvers import LBFGS as LBFGS
+from qqtjax.fit.solvers import Adam as Adam
+from qqtjax.fit.solvers import LevenbergMarquardt as LevenbergMarquardt

@@ -1,0 +1,106 @@
+"""What a fit can and cannot say: standard errors, bounds hit, parameters that the data do not identify."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from qqtjax.fit.objective import Data, Objective, residuals
+from qqtjax.fit.parameters import Space
+
+NULL_DIRECTION = 1e-9
+TAKES_PART = 0.2
+WEAK = 1.0
+AT_BOUND = 1e-7
+
+
+@partial(jax.jit, static_argnums=0)
+def linearised(objective: Objective, coordinates: Array, data: Data) -> tuple[Array, Array]:
+    """Residuals `[M]` and their derivative `[M, F]` in the solver's coordinates."""
+    return residuals(objective, coordinates, data), jax.jacfwd(lambda x: residuals(objective, x, data))(
+        coordinates
+    )
+
+
+class Findings(NamedTuple):
+    """Standard errors in the parameters' own units `[F]`, and what to say about them."""
+
+    errors: np.ndarray
+    bounds_hit: tuple[str, ...]
+    unidentified: tuple[str, ...]
+
+
+def diagnose(
+    space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, importance: np.ndarray
+) -> Findings:
+    """Look at an optimum.
+
+    The standard errors are those of weighted least squares, s^2 (J^T W J)^-1 over the coordinates that are off
+    their bounds and identified: they take checkpoints as independent, and do not know run-to-run noise.
+
+    Args:
+        space: the search space.
+        x: `[F]` the optimum.
+        each: `[M]` residuals there.
+        slopes: `[M, F]` their Jacobian.
+        importance: `[M]` weight of each checkpoint.
+    """
+    low, high = space.box()
+    near = AT_BOUND * (high - low)
+    hit = (x <= low + near) | (x >= high - near)
+    bounds_hit = tuple(
+        f"{name} at its {'lower' if at <= (lo + hi) / 2 else 'upper'} bound {value:.4g}"
+        for name, at, lo, hi, value, is_hit in zip(
+            space.names, x, low, high, space.natural(x), hit, strict=True
+        )
+        if is_hit
+    )
+    weighted = np.sqrt(importance)[:, None] * slopes
+    norms = np.linalg.norm(weighted, axis=0)
+    moves = norms > 1e-12 * max(norms.max(initial=0.0), 1e-300)
+    unidentified = [f"{space.names[i]}: the data do not depend on it" for i in np.flatnonzero(~moves & ~hit)]
+    used = np.flatnonzero(moves & ~hit)
+    errors = np.full(len(x), np.nan)
+    if len(used):
+        columns = weighted[:, used] / norms[used]
+        _, singular, right = np.linalg.svd(columns, full_matrices=True)
+        singular = np.pad(singular, (0, len(used) - len(singular)))
+        null = singular <= NULL_DIRECTION * singular[0]
+        blurred = np.any(np.abs(right[null]) > TAKES_PART, axis=0)
+        if blurred.any():
+            together = ", ".join(space.names[used[i]] for i in np.flatnonzero(blurred))
+            unidentified.append(f"{together}: only a combination of them is determined")
+        freedom = len(each) - len(used)
+        if freedom > 0:
+            variance = float(np.sum(importance * each**2) / freedom)
+            inverse = np.where(null, 0.0, 1.0 / np.where(null, 1.0, singular))
+            spread = np.sqrt(variance * np.sum((inverse[:, None] * right) ** 2, axis=0)) / norms[used]
+            spread = np.where(blurred, np.nan, spread)
+            logs = np.array([space.ranges[i].log for i in used])
+            errors[used] = spread * np.where(logs, np.abs(space.natural(x)[used]), 1.0)
+            widths = high[used] - low[used]
+            weak = np.where(logs, spread > WEAK, spread > 0.5 * widths)
+            for i in np.flatnonzero(weak):
+                unidentified.append(f"{space.names[used[i]]}: weakly, its standard error spans most of what is possible")
+        else:
+            unidentified.append(
+                f"{len(used)} free parameters from {len(each)} checkpoints: no standard errors"
+            )
+    return Findings(errors, bounds_hit, tuple(unidentified))
+
+
+def errors_as_params(space: Space, errors: np.ndarray) -> Any:
+    """The parameter type filled with standard errors, NaN where fixed."""
+    values = {
+        name: None if value is None else np.full(np.shape(value), np.nan)
+        for name, value in space.fixed.items()
+    }
+    for slot in space.layout.slots:
+        positions = np.array(slot.positions)
+        picked = np.where(positions >= 0, errors[np.maximum(positions, 0)], np.nan)
+        values[slot.field] = picked[0] if slot.scalar else picked
+    return space.layout.law.params(**values)

@@ -1,0 +1,219 @@
+"""A law with its parameters and pools: what a fit yields and what plan, mix and sweep take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from qqtjax.errors import InputError
+from qqtjax.laws.law import Law
+from qqtjax.laws.repetition import bucket_for
+from qqtjax.runs import Pools, Run
+
+Shares = Mapping[str, float] | ArrayLike
+
+
+class Seen(NamedTuple):
+    """The range of what a law was fitted on.
+
+    Attributes:
+        samples_seen: least and most samples seen.
+        epochs: `[P]` most epochs of each pool.
+        checkpoints: number of checkpoints fitted.
+        runs: number of training runs fitted.
+    """
+
+    samples_seen: tuple[float, float]
+    epochs: np.ndarray
+    checkpoints: int
+    runs: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """What a fit says about itself.
+
+    Attributes:
+        converged: did the solver of the best start reach its tolerance.
+        reason: the same in words.
+        objective: half the weighted sum of squares (or Huber losses) at the optimum.
+        rmse: root mean squared error of the fitted checkpoints, in the unit of the metric.
+        mae: their mean absolute error.
+        agreeing: how many of the starts ended at the best objective (1e-6 relative).
+        starts: how many there were.
+        standard_errors: the parameter type, filled with standard errors (NaN: fixed, or at a bound).
+        bounds_hit: which parameters ended at which bound.
+        unidentified: which parameters the data do not identify, and why.
+        warnings: what else the reader should know.
+        residuals: `[M]` predicted minus measured error of the fitted checkpoints, in the table's order.
+        settings: what was asked for (loss, target, solver, seed, fixed, ...), for the record.
+    """
+
+    converged: bool
+    reason: str
+    objective: float
+    rmse: float
+    mae: float
+    agreeing: int
+    starts: int
+    standard_errors: Any
+    bounds_hit: tuple[str, ...]
+    unidentified: tuple[str, ...]
+    warnings: tuple[str, ...]
+    residuals: np.ndarray
+    settings: dict[str, Any]
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _evaluate(law: Law, params: Any, run: Run, max_epochs: int | None) -> Array:
+    return jax.vmap(lambda one: law(params, one, max_epochs))(run)
+
+
+def evaluate(law: Law, params: Any, run: Run) -> np.ndarray:
+    """Predicted errors of a batch of runs in float64, whatever the caller's default.
+
+    Args:
+        law: any law.
+        params: its parameters.
+        run: a batched `Run`: `weights[M, P]`, `sizes[M, P]`, `samples_seen[M]`.
+
+    Returns:
+        `[M]` errors.
+    """
+    seen = np.asarray(run.samples_seen, np.float64)
+    count = len(seen)
+    if count == 0:
+        return np.zeros(0)
+    with jax.enable_x64(True):
+        max_epochs = bucket_for(seen, run.weights, run.sizes) if law.scans(params) else None
+        # A power-of-two batch, so that a new number of runs rarely compiles anew.
+        padded = 1 << (count - 1).bit_length()
+        batch = jax.tree.map(
+            lambda leaf: np.pad(
+                np.asarray(leaf, np.float64),
+                [(0, padded - count)] + [(0, 0)] * (np.ndim(leaf) - 1),
+                mode="edge",
+            ),
+            run,
+        )
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        return np.asarray(_evaluate(law, params, batch, max_epochs))[:count]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedLaw:
+    """A law, its parameters and its pools; from a fit also what was seen and the diagnostics.
+
+    Attributes:
+        law: the law.
+        params: its parameters, in the order of `pools`.
+        pools: names and sizes (the sizes that predictions use; the law's `reference_size` stays as measured).
+        seen: the range of the fitted checkpoints, or None for published constants.
+        diagnostics: of the fit, or None.
+        source: where the parameters come from, in words.
+        metric: what the error measures.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> paper = qqt.published("datacomp-tmars").utility
+        >>> round(float(paper.predict({"top 10 %": 1}, 32e6)), 4)
+        0.8296
+    """
+
+    law: Law
+    params: Any
+    pools: Pools
+    seen: Seen | None = None
+    diagnostics: Diagnostics | None = None
+    source: str = ""
+    metric: str = "error"
+
+    def run(self, weights: Shares, samples_seen: float) -> Run:
+        """One `Run` on these pools: the weights as `{pool: share}` or `[P]`, the sizes filled in.
+
+        Raises:
+            InputError: unknown pool, wrong weights, samples seen not above 0.
+        """
+        if not (np.ndim(samples_seen) == 0 and float(samples_seen) > 0):
+            raise InputError(f"samples seen {samples_seen!r}: expected one positive number")
+        return Run(
+            weights=self.pools.weights(weights), sizes=self.pools.sizes, samples_seen=float(samples_seen)
+        )
+
+    def predict(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
+        """Predicted error, float64.
+
+        Args:
+            weights: `{pool: share}`, `[P]`, or `[M, P]` for many mixes.
+            samples_seen: samples seen; broadcast against the mixes.
+
+        Returns:
+            Errors: the shape of `samples_seen` broadcast against the leading shape of `weights`.
+
+        Raises:
+            InputError: unknown pool, wrong weights, samples seen not above 0.
+        """
+        dense = self._dense(weights)
+        seen = np.asarray(samples_seen, np.float64)
+        if not np.all(seen > 0):
+            raise InputError(f"samples seen {np.min(seen):g}: expected positive numbers")
+        shape = np.broadcast_shapes(seen.shape, dense.shape[:-1])
+        dense = np.broadcast_to(dense, (*shape, len(self.pools))).reshape(-1, len(self.pools))
+        batch = Run(
+            weights=dense,
+            sizes=np.broadcast_to(self.pools.sizes, dense.shape),
+            samples_seen=np.broadcast_to(seen, shape).reshape(-1),
+        )
+        return evaluate(self.law, self.params, batch).reshape(shape)
+
+    def epochs(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
+        """`[..., P]` epochs of each pool: K_i = n w_i / N_i."""
+        return np.asarray(samples_seen, np.float64)[..., None] * self._dense(weights) / self.pools.sizes
+
+    def extrapolation(self, weights: Shares, samples_seen: float) -> str:
+        """How far a prediction lies outside what was fitted, in words; empty where it does not."""
+        if self.seen is None:
+            return ""
+        reasons = []
+        most = self.seen.samples_seen[1]
+        if samples_seen > most * 1.001:
+            reasons.append(f"{samples_seen / most:.3g}x the most samples seen")
+        beyond = self.epochs(weights, samples_seen) / np.maximum(self.seen.epochs, 1.0)
+        worst = int(np.argmax(beyond))
+        if beyond[worst] > 1.001:
+            reasons.append(f"{beyond[worst]:.3g}x the epochs fitted of {self.pools.names[worst]}")
+        return ", ".join(reasons)
+
+    def with_sizes(self, sizes: Mapping[str, float]) -> FittedLaw:
+        """The same law on pools of other sizes; half-lives stay tied to the sizes that they were measured on.
+
+        Raises:
+            InputError: an unknown pool, or a size that is not positive.
+        """
+        changed = dict(zip(self.pools.names, self.pools.sizes, strict=True))
+        for name, size in sizes.items():
+            changed[self.pools.names[self.pools.index(name)]] = size
+        return dataclasses.replace(self, pools=Pools.of(changed))
+
+    def with_params(self, **changes: Any) -> FittedLaw:
+        """The same law with some parameters replaced, for example `with_params(dilution=0.0)`."""
+        return dataclasses.replace(self, params=dataclasses.replace(self.params, **changes))
+
+    def _dense(self, weights: Shares) -> np.ndarray:
+        if not isinstance(weights, Mapping) and np.ndim(weights) > 1:
+            rows = np.asarray(weights, np.float64)
+            return np.apply_along_axis(self.pools.weights, -1, rows)
+        return self.pools.weights(weights)
+
+    def __str__(self) -> str:
+        from qqtjax.laws.table import fitted_table
+
+        return fitted_table(self)

@@ -1,0 +1,199 @@
+"""The multi-epoch recursion: epoch counts, the decay of repeats, and the sum that both kernels evaluate.
+
+For a pool of N_i samples drawn with weight w_i, K_i = n w_i / N_i epochs have passed after n samples, and
+
+    G_i(n) = log(n / n0) - sum_{j >= 1} (D_i(j - 1) - D_i(j)) relu(log(K_i / j))
+           = log(n / n0) - [K_i >= 1] (log K_i - H_i),
+    H_i    = sum_{m=1}^{k-1} D_i(m) log((m + 1) / m) + D_i(k) log(K_i / k),      k = floor(K_i)
+
+(the second line by Abel summation). D_i(k) is what a sample is still worth on its (k+1)-th showing: delta^k with
+delta = 2^(-1 / tau_hat) in the paper (arXiv 2404.07177, its multi-epoch equation), 2^(-(k / tau_hat)^s) with a
+decay shape s. The geometric case has a closed form whose cost does not grow with K; the `lax.scan` serves any
+shape and is the oracle of the closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from qqtjax.errors import MaxEpochsError
+from qqtjax.laws.closed_form import decayed_epochs
+
+LOG2 = math.log(2.0)
+SNAP_ULPS = 4.0
+SMALLEST_BUCKET = 16
+
+
+class Epochs(NamedTuple):
+    """Epochs that a pool has been through, split so that nothing is lost at a boundary.
+
+    Attributes:
+        whole: k = floor(K), a whole number stored as a float; carries no gradient.
+        log_ratio: log(K / k) >= 0 (0 where k = 0); its gradient is that of log K.
+        log_epochs: log K where K >= 1, else 0.
+    """
+
+    whole: Array
+    log_ratio: Array
+    log_epochs: Array
+
+
+def count_epochs(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) -> Epochs:
+    """Epochs K_i = n w_i / N_i of every pool, with K within 4 ulp of a whole number taken as that number.
+
+    The quotient is formed in counts, before any logarithm. At a boundary k = K, so derivatives are those from
+    the right in n and w (from the left in N). Infinite sizes give K = 0.
+
+    Args:
+        samples_seen: n, samples, broadcastable against `weights`.
+        weights: w_i, shares.
+        sizes: N_i, samples; `inf` where repetition is unknown.
+
+    Example:
+        >>> [float(x) for x in count_epochs(3.0, 1.0, 1.0)][:2]
+        [3.0, 0.0]
+    """
+    sizes = jnp.asarray(sizes)
+    unknown = jnp.isinf(sizes)
+    counted = jnp.where(unknown, 0.0, jnp.asarray(samples_seen) * weights / jnp.where(unknown, 1.0, sizes))
+    nearest = jnp.round(counted)
+    close = jnp.abs(counted - nearest) <= SNAP_ULPS * jnp.finfo(counted.dtype).eps * counted
+    # Only the value snaps; the gradient stays that of the quotient.
+    counted = counted + lax.stop_gradient(jnp.where(close, nearest - counted, 0.0))
+    whole = lax.stop_gradient(jnp.floor(counted))
+    started = whole >= 1
+    divisor = jnp.where(started, whole, 1.0)
+    inside = jnp.where(started, counted, 1.0)
+    log_ratio = jnp.log1p((inside - divisor) / divisor)
+    return Epochs(whole, log_ratio, log_ratio + jnp.log(divisor))
+
+
+def decay_rate(
+    half_life: ArrayLike, dilution: ArrayLike, weights: ArrayLike, sizes: ArrayLike, reference_size: ArrayLike
+) -> Array:
+    """Loss of utility per epoch, lam_i = (log 2 / tau_i) (w_i Nref_i / N_i)^gamma, so that delta_i = exp(-lam_i).
+
+    Nref / N counts as 1 where N is infinite. At weight 0 the rate is 0 with gradient 0 (no epoch ever ends).
+
+    Args:
+        half_life: tau_i, epochs, as measured on a pool of `reference_size` samples trained alone.
+        dilution: gamma; 1 is Theorem 1 of the paper (tau_hat = (N_hat / N) tau), 0 is exposure only.
+        weights: w_i.
+        sizes: N_i, samples.
+        reference_size: Nref_i, samples.
+    """
+    sizes = jnp.asarray(sizes)
+    unknown = jnp.isinf(sizes)
+    relative = jnp.where(unknown, 1.0, reference_size / jnp.where(unknown, 1.0, sizes))
+    share = weights * relative
+    drawn = share > 0
+    return jnp.where(drawn, LOG2 / half_life * jnp.where(drawn, share, 1.0) ** dilution, 0.0)
+
+
+def decay(epochs: ArrayLike, rate: ArrayLike, decay_shape: ArrayLike | None = None) -> Array:
+    """D(k), what a sample is worth on its (k+1)-th showing, with 1 at k = 0.
+
+    exp(-lam k) = delta^k, or 2^(-(k / tau_hat)^s) with a decay shape s, where tau_hat = log 2 / lam.
+
+    Args:
+        epochs: k.
+        rate: lam per epoch.
+        decay_shape: s, or None for the paper's geometric decay.
+    """
+    if decay_shape is None:
+        return jnp.exp(-jnp.asarray(rate) * epochs)
+    half_lives = jnp.asarray(rate) * epochs / LOG2
+    decays = half_lives > 0
+    return jnp.exp(-LOG2 * jnp.where(decays, jnp.where(decays, half_lives, 1.0) ** decay_shape, 0.0))
+
+
+def scan_decayed_epochs(
+    epochs: Epochs, rate: ArrayLike, max_epochs: int, decay_shape: ArrayLike | None = None
+) -> Array:
+    """H = sum_{m<k} D(m) log((m+1)/m) + D(k) log(K/k) by one `lax.scan` over epochs 1 .. max_epochs.
+
+    Args:
+        epochs: as counted by `count_epochs`, any shape.
+        rate: lam = log 2 / tau_hat, per epoch, broadcastable.
+        max_epochs: static length; an entry with k > max_epochs gives NaN.
+        decay_shape: s, or None for the geometric decay.
+
+    Returns:
+        H, shape of `epochs.whole`, in log samples.
+    """
+    whole, log_ratio, _ = epochs
+    rate = jnp.broadcast_to(jnp.asarray(rate), whole.shape)
+
+    def step(total: Array, m: Array) -> tuple[Array, None]:
+        span = jnp.where(m < whole, jnp.log1p(1.0 / m), jnp.where(m == whole, log_ratio, 0.0))
+        return total + decay(m, rate, decay_shape) * span, None
+
+    numbers = jnp.arange(1, max_epochs + 1, dtype=whole.dtype)
+    start = jnp.zeros_like(whole) + 0.0 * rate
+    total, _ = lax.scan(step, start, numbers)
+    return jnp.where(whole <= max_epochs, total, jnp.nan)
+
+
+def utility_exponent(
+    samples_seen: ArrayLike,
+    scale: ArrayLike,
+    epochs: Epochs,
+    rate: ArrayLike,
+    max_epochs: int | None = None,
+    decay_shape: ArrayLike | None = None,
+) -> Array:
+    """G_i(n), what a utility b_i is multiplied with: log(y - d) = log A0 + sum_i w_i b_i G_i.
+
+    Args:
+        samples_seen: n, samples.
+        scale: n0, samples.
+        epochs: as counted by `count_epochs`, `[P]`.
+        rate: lam_i, `[P]`.
+        max_epochs: static scan length; None takes the closed form, which needs decay_shape None.
+        decay_shape: s, or None for the geometric decay.
+
+    Returns:
+        `[P]`, log samples. Check from the paper's recursion: n = 64M, n0 = 4M, N = 1M, tau = 5 gives 0.2473.
+    """
+    if max_epochs is None:
+        kept = decayed_epochs(epochs.whole, epochs.log_ratio, rate)
+    else:
+        kept = scan_decayed_epochs(epochs, rate, max_epochs, decay_shape)
+    lost = jnp.where(epochs.whole >= 1, epochs.log_epochs - kept, 0.0)
+    return jnp.log(samples_seen / scale) - lost
+
+
+def bucket(epochs: float) -> int:
+    """The static scan length that covers so many epochs: a power of two, so that few lengths are compiled.
+
+    Example:
+        >>> bucket(3.2), bucket(17), bucket(1000)
+        (16, 32, 1024)
+    """
+    return max(SMALLEST_BUCKET, 1 << math.ceil(math.log2(max(epochs, 1.0))))
+
+
+def bucket_for(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) -> int:
+    """`bucket` of the most epochs that any pool of any run goes through; inputs may carry leading axes.
+
+    Raises:
+        MaxEpochsError: the inputs are traced, so that their values are not known.
+    """
+    inputs = (samples_seen, weights, sizes)
+    if any(isinstance(each, jax.core.Tracer) for each in inputs):
+        raise MaxEpochsError(
+            "this law scans over epochs and was traced without a length: pass max_epochs=<the most epochs that any "
+            "pool goes through>, for example law(params, run, max_epochs=64)"
+        )
+    seen, shares, counts = (np.asarray(each, np.float64) for each in inputs)
+    if shares.ndim > seen.ndim:
+        seen = seen[..., None]
+    most = float(np.max(seen * shares / counts, initial=0.0))
+    return bucket(most * (1 + 1e-6))

@@ -1,0 +1,62 @@
+"""A fitted law as plain text that fits 80 columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    value = float(value)
+    if np.isnan(value):
+        return ""
+    return f"{value:.{digits}g}"
+
+
+def fitted_table(fitted: Any) -> str:
+    """Parameters with standard errors, then what the fit says about itself.
+
+    Args:
+        fitted: a `FittedLaw`.
+    """
+    law, params, pools = fitted.law, fitted.params, fitted.pools
+    info = fitted.diagnostics
+    errors = info.standard_errors if info else None
+    fields = [field.name for field in dataclasses.fields(params) if getattr(params, field.name) is not None]
+    by_pool = [name for name in fields if np.ndim(getattr(params, name)) == 1 and name != "reference_size"]
+    shared = [name for name in fields if np.ndim(getattr(params, name)) == 0]
+
+    head = ["pool", "size"]
+    for name in by_pool:
+        head += [f"{name} ({law.symbols.get(name, name)})"] + (["se"] if errors else [])
+    rows = [head]
+    for index, pool in enumerate(pools.names):
+        row = [pool, _number(pools.sizes[index])]
+        for name in by_pool:
+            row.append(_number(getattr(params, name)[index]))
+            if errors:
+                row.append(_number(np.asarray(getattr(errors, name))[index], 2))
+        rows.append(row)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [f"law {law.name}" + (f", {fitted.source}" if fitted.source else "")]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    for name in shared:
+        error = _number(getattr(errors, name), 2) if errors else ""
+        given = "" if error or not errors else "  (fixed or at a bound)"
+        symbol = law.symbols.get(name, name)
+        lines.append(f"{name} ({symbol}) = {_number(getattr(params, name), 5)}" + (f" +- {error}" if error else given))
+    if info is None:
+        return "\n".join(lines)
+    lines.append(
+        f"{fitted.seen.checkpoints} checkpoints of {fitted.seen.runs} runs; rmse {info.rmse:.3g}, mean absolute "
+        f"error {info.mae:.3g}"
+    )
+    lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} polished starts agree")
+    lines += [f"bound hit: {line}" for line in info.bounds_hit]
+    lines += [f"not identified: {line}" for line in info.unidentified]
+    lines += [f"warning: {line}" for line in info.warnings]
+    return "\n".join(lines)
