@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from qqtjax.fit.objective import Data, Objective, residuals
+from qqtjax.fit.objective import Data, Objective, linearise
 from qqtjax.fit.parameters import Space
 
 NULL_DIRECTION = 1e-9
@@ -19,11 +19,10 @@ AT_BOUND = 1e-7
 
 
 @partial(jax.jit, static_argnums=0)
-def linearised(objective: Objective, coordinates: Array, data: Data) -> tuple[Array, Array]:
-    """Residuals `[M]` and their derivative `[M, F]` in the solver's coordinates."""
-    return residuals(objective, coordinates, data), jax.jacfwd(lambda x: residuals(objective, x, data))(
-        coordinates
-    )
+def linearised(objective: Objective, coordinates: Array, data: Data) -> tuple[Any, Array, Array]:
+    """Parameters, residuals `[M]`, and their derivative `[M, F]` in the solver's coordinates."""
+    each, slopes = linearise(objective, coordinates, data)
+    return objective.layout.unpack(coordinates, data.fixed), each, slopes
 
 
 class Findings(NamedTuple):

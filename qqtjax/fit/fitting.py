@@ -12,7 +12,7 @@ import numpy as np
 
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised
-from qqtjax.fit.objective import Data, Objective
+from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import Bounds, Fixed, Share, Space, search_space
 from qqtjax.fit.solvers import LevenbergMarquardt, Solver
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen, utility
@@ -86,28 +86,28 @@ def fit(
     for line in warned:
         warnings.warn(line, QQTWarning, stacklevel=2)
     space = search_space(law, runs, share, fixed, free, bounds)
+    if len(space) == 0:
+        raise InputError("nothing to fit: every parameter is fixed")
     weight = _importance(runs, importance)
     epochs = runs.epochs
     with jax.enable_x64(True):
+        run, drawn = gather(runs)
         data = Data(
-            jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), runs.as_run()),
+            jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), run),
+            jnp.asarray(drawn),
             jnp.asarray(runs.error, jnp.float64),
             jnp.asarray(weight),
             jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), space.fixed),
         )
-        probe = space.layout.unpack(jnp.zeros(max(len(space), 1)), data.fixed)
-        if max_epochs is None and law.scans(probe):
+        low, high = space.box()
+        if max_epochs is None and law.scans(jax.eval_shape(space.layout.unpack, low, data.fixed)):
             max_epochs = bucket(float(epochs.max()) * (1 + 1e-6))
         objective = Objective(space.layout, max_epochs, log, huber)
-        low, high = space.box()
-        if len(space) == 0:
-            raise InputError("nothing to fit: every parameter is fixed")
         solution = solver.solve(objective, data, space.draw_starts(starts, seed), low, high)
         if not np.isfinite(solution.objective[0]):
             raise InputError(f"law {law.name} cannot be fitted to this table: {solution.reason}")
         x = solution.x[0]
-        params = jax.tree.map(np.asarray, space.layout.unpack(jnp.asarray(x), data.fixed))
-        each, slopes = (np.asarray(part) for part in linearised(objective, x, data))
+        params, each, slopes = jax.tree.map(np.asarray, linearised(objective, x, data))
     findings = diagnose(space, x, each, slopes, weight)
     miss = evaluate(law, params, runs.as_run()) - runs.error if log else each
     best = solution.objective[0]

@@ -33,19 +33,28 @@ class LMState(NamedTuple):
 
 
 def levenberg_marquardt(
-    quadratic: Callable[[Array], Quadratic], starts: Array, low: Array, high: Array, max_iterations: Array
+    quadratic: Callable[[Array], Quadratic],
+    starts: Array,
+    low: Array,
+    high: Array,
+    look: int,
+    finalists: int,
+    max_iterations: int,
 ) -> LMState:
     """Minimise a sum of squares from many starts in a box: damped Gauss-Newton steps, projected on the box.
 
     Each step solves (A + mu diag A) p = -g on the coordinates that are not held at a bound, and moves to the
-    projection of x + p; mu follows the gain ratio (Nielsen's rule). The loop ends when every lane is done.
+    projection of x + p; mu follows the gain ratio (Nielsen's rule). No lane waits for the slowest: after a look at
+    all of them the loop ends as soon as the best few are done.
 
     Args:
         quadratic: objective, gradient and Gauss-Newton Hessian at one point `[F]`.
         starts: `[L, F]`.
         low: `[F]` lower bounds.
         high: `[F]` upper bounds.
-        max_iterations: most iterations; may be traced.
+        look: iterations that every lane gets unless all are done before.
+        finalists: how many of the best lanes must be done after that.
+        max_iterations: most iterations.
 
     Returns:
         The last state of every lane. A lane whose start is not finite keeps an infinite objective.
@@ -68,9 +77,11 @@ def levenberg_marquardt(
         trial = jnp.clip(x + jnp.where(jnp.isfinite(step), step, 0.0), low, high)
         moved = trial - x
         new = quadratic(trial)
-        promised = -(at.gradient @ moved + 0.5 * moved @ at.hessian @ moved)
-        better = new.objective < at.objective
-        gain = (at.objective - new.objective) / jnp.where(promised > 0, promised, 1.0)
+        # Sums rather than dot products: many small batched products are slow on a CPU.
+        bend = jnp.sum(at.hessian * moved[:, None] * moved[None, :])
+        promised = -(jnp.sum(at.gradient * moved) + 0.5 * bend)
+        better = new.objective < at.objective  # never true of NaN
+        gain = jnp.where(promised > 0, (at.objective - new.objective) / jnp.where(promised > 0, promised, 1.0), 0.0)
         shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.clip(gain, 0.0, 1.0) - 1.0) ** 3)
         next_damping = jnp.where(better, damping * shrink, damping * growth)
         next_growth = jnp.where(better, 2.0, growth * 2.0)
@@ -78,27 +89,32 @@ def levenberg_marquardt(
         cosine = jnp.max(jnp.abs(gradient) / (root * jnp.sqrt(2.0 * at.objective + 1e-300)))
         still = jnp.max(jnp.abs(moved) / (1.0 + jnp.abs(x))) <= STEP_TOLERANCE
         finished = still | (cosine <= COSINE_TOLERANCE) | (next_damping > LARGEST_DAMPING)
+        known = jnp.isfinite(at.objective)
+        finished = jnp.where(known, finished, ~jnp.isfinite(new.objective))
         kept = jax.tree.map(lambda after, before: jnp.where(better & ~done, after, before), new, at)
         return LMState(
             jnp.where(better & ~done, trial, x),
             kept,
-            jnp.where(done, damping, jnp.maximum(next_damping, 1e-15)),
-            jnp.where(done, growth, next_growth),
+            jnp.where(done | ~known, damping, jnp.maximum(next_damping, 1e-15)),
+            jnp.where(done | ~known, growth, next_growth),
             done | finished,
         )
 
-    def first(x: Array) -> LMState:
-        at = quadratic(x)
-        at = at._replace(objective=jnp.where(jnp.isfinite(at.objective), at.objective, jnp.inf))
-        one = jnp.ones_like(at.objective)
-        return LMState(x, at, 1e-2 * one, 2.0 * one, ~jnp.isfinite(at.objective))
+    def before(x: Array) -> LMState:
+        # Nothing is known yet: the first step stays at the start and evaluates it, so that the objective is
+        # compiled once.
+        count, one = x.size, jnp.ones((), x.dtype)
+        unknown = Quadratic(jnp.inf * one, jnp.zeros_like(x), jnp.eye(count, dtype=x.dtype))
+        return LMState(x, unknown, 1e-2 * one, 2.0 * one, jnp.zeros((), bool))
 
     def unfinished(carry: tuple[Array, LMState]) -> Array:
         count, state = carry
-        return (count < max_iterations) & ~jnp.all(state.done)
+        _, best = lax.top_k(-state.at.objective, min(finalists, len(starts)))
+        waiting = jnp.where(count < look, ~jnp.all(state.done), ~jnp.all(state.done[best]))
+        return (count < max_iterations) & waiting
 
     def body(carry: tuple[Array, LMState]) -> tuple[Array, LMState]:
         return carry[0] + 1, jax.vmap(advance)(carry[1])
 
-    _, state = lax.while_loop(unfinished, body, (jnp.asarray(0), jax.vmap(first)(starts)))
+    _, state = lax.while_loop(unfinished, body, (jnp.asarray(0), jax.vmap(before)(starts)))
     return state

@@ -34,42 +34,43 @@ class Solution(NamedTuple):
     reason: str
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _lm_lanes(
-    objective: Objective, data: Data, starts: Array, low: Array, high: Array, most: Array
+    objective: Objective, solver: LevenbergMarquardt, data: Data, starts: Array, low: Array, high: Array
 ) -> tuple[Array, Array, Array]:
-    state = levenberg_marquardt(lambda x: quadratic(objective, x, data), starts, low, high, most)
+    state = levenberg_marquardt(
+        lambda x: quadratic(objective, x, data),
+        starts,
+        low,
+        high,
+        solver.look,
+        solver.finalists,
+        solver.max_iterations,
+    )
     return state.x, state.at.objective, state.done
 
 
 @dataclasses.dataclass(frozen=True)
 class LevenbergMarquardt:
-    """Damped Gauss-Newton on the box, in lanes: a short look from every start, then the best few to the end.
+    """Damped Gauss-Newton on the box from all starts together: a look at each, then the best few to the end.
 
     Attributes:
-        lanes: starts solved together; the best `lanes` of the first look are polished.
-        look: iterations of the first look.
-        polish: most iterations of the second.
+        look: iterations that every start gets.
+        finalists: how many of the best are followed until they converge.
+        max_iterations: most iterations.
     """
 
-    lanes: int = 16
-    look: int = 40
-    polish: int = 1000
+    look: int = 25
+    finalists: int = 4
+    max_iterations: int = 1000
 
     def solve(self, objective: Objective, data: Data, starts: Array, low: Array, high: Array) -> Solution:
         """Minimise from `[S, F]` starts."""
-        count = -(-len(starts) // self.lanes) * self.lanes
-        padded = np.resize(starts, (count, starts.shape[1]))
-        blocks = padded.reshape(-1, self.lanes, starts.shape[1])
-        seen = [_lm_lanes(objective, data, block, low, high, self.look) for block in blocks]
-        x = np.concatenate([np.asarray(s[0]) for s in seen])
-        value = np.concatenate([np.asarray(s[1]) for s in seen])
-        best = np.argsort(value, kind="stable")[: self.lanes]
-        ended = _lm_lanes(objective, data, x[best], low, high, self.polish)
-        x, value, done = (np.asarray(each) for each in ended)
+        x, value, done = (np.asarray(each) for each in _lm_lanes(objective, self, data, starts, low, high))
+        value = np.where(np.isfinite(value), value, np.inf)
         order = np.argsort(value, kind="stable")
         ok = bool(done[order[0]] and np.isfinite(value[order[0]]))
-        reason = "converged" if ok else f"no convergence within {self.look} + {self.polish} iterations"
+        reason = "converged" if ok else f"no convergence within {self.max_iterations} iterations"
         if not np.isfinite(value[order[0]]):
             reason = "the objective is not finite at any start"
         return Solution(x[order], value[order], ok, reason)

@@ -13,6 +13,7 @@ with R and P power series about lam = 0. Few epochs, or a fast decay, take the s
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -88,6 +89,8 @@ def _expansion(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]
     return value, slope
 
 
+# Compiled at once where it is called outside `jit`, instead of operation by operation.
+@functools.partial(jax.jit, static_argnums=0)
 def _evaluate(table: Coefficients, k: Array, r: Array, lam: Array) -> tuple[Array, Array, Array]:
     """H, delta^k and -dH/dlam; zero, one and zero where k < 1."""
     k = jax.lax.stop_gradient(k)
@@ -167,9 +170,8 @@ def value_and_slopes(epochs: ArrayLike, log_ratio: ArrayLike, rate: ArrayLike) -
         Q1(k, r, lam) = lam (sum_{m=1}^{k-1} m delta^m log((m+1)/m) + k delta^k r),    delta = exp(-lam)
 
     With G = log(n / n0) - log K + H and a rate that grows as the weight w to the power gamma, the
-    derivative of w |b| G in w is |b| (G - (1 - delta^k) - gamma Q1). Below one epoch, where G = log(n /
-    n0), the three are 0, 1 and 0, so that the expression still holds. Where derivatives are wanted,
-    differentiate `decayed_epochs`.
+    derivative of w |b| G in w is |b| (G - (1 - delta^k) - gamma Q1). Below one epoch G = log(n / n0) and
+    the three are 0, 1 and 0, so that the expression still holds. Differentiate `decayed_epochs`, not these.
 
     Args:
         epochs: k = floor(K), complete epochs, integer valued, of any shape that broadcasts with the others.

@@ -55,7 +55,7 @@ def fitted_table(fitted: Any) -> str:
         f"{fitted.seen.checkpoints} checkpoints of {fitted.seen.runs} runs; rmse {info.rmse:.3g}, mean absolute "
         f"error {info.mae:.3g}"
     )
-    lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} polished starts agree")
+    lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} starts agree")
     lines += [f"bound hit: {line}" for line in info.bounds_hit]
     lines += [f"not identified: {line}" for line in info.unidentified]
     lines += [f"warning: {line}" for line in info.warnings]

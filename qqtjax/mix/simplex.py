@@ -88,7 +88,13 @@ def optimize_mixes(
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), fitted.params)
         sizes = jnp.asarray(fitted.pools.sizes, jnp.float64)
         found = _descend(
-            fitted.law, params, sizes, jnp.asarray(padded), jnp.asarray(begin), length, SCAN_STEPS if scans else STEPS
+            fitted.law,
+            params,
+            sizes,
+            jnp.asarray(padded),
+            jnp.asarray(begin),
+            length,
+            SCAN_STEPS if scans else STEPS,
         )
         weights = np.asarray(found)[:count]
     return _tidied(fitted, seen, weights, given)

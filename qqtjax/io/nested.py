@@ -1,0 +1,174 @@
+"""Nested filters (each contains the smaller one) turned into disjoint shells."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from qqtjax.errors import InputError
+from qqtjax.io.cells import Place, nearest, refuse, texts
+from qqtjax.io.counts import show_count
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CUMULATIVE = re.compile(
+    r"(?P<before>.*?)(?:top|best|first)[\s_-]*(?P<number>\d+(?:\.\d+)?)[\s_-]*(?:%|p|pc|pct|percent)?",
+    re.IGNORECASE,
+)
+PROPORTION_TOLERANCE = 0.05
+
+
+class Shells(NamedTuple):
+    """Disjoint pools, and how everything that a table names is made of them.
+
+    Attributes:
+        names: S names of the disjoint pools.
+        sizes: `[S]` unique samples in each.
+        named: F names that a row may use: the pools as declared, then the shells that have new names.
+        members: `[F, S]` bool: which shells a named pool consists of.
+    """
+
+    names: list[str]
+    sizes: np.ndarray
+    named: list[str]
+    members: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """`[F, S]` weights of uniform sampling from each named pool; a pool that is one shell has weight 1."""
+        parts = np.where(self.members, self.sizes, 0.0)
+        alone = self.members.sum(axis=1, keepdims=True) == 1
+        with np.errstate(invalid="ignore"):
+            return np.where(alone, self.members, parts / parts.sum(axis=1, keepdims=True))
+
+
+def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: str) -> Shells:
+    """Shells of pools, given for each nested filter the next smaller one that it contains.
+
+    Args:
+        sizes: unique samples in each pool as declared.
+        contains: `{filter: the next smaller filter}`; pools that are not in it are disjoint from the rest.
+        where: the table, for messages.
+
+    Raises:
+        InputError: an unknown filter, one that contains itself, two filters that contain the same one, sizes
+            that do not grow.
+
+    Example:
+        >>> shells = make_shells({"top10": 10.0, "top20": 25.0}, {"top20": "top10"}, "runs.csv")
+        >>> shells.names, shells.sizes.tolist(), shells.weights.tolist()
+        (['top10', 'top20 minus top10'], [10.0, 15.0], [[1.0, 0.0], [0.4, 0.6], [0.0, 1.0]])
+    """
+    outer: dict[str, str] = {}
+    for larger, smaller in contains.items():
+        for name in (larger, smaller):
+            if name not in sizes:
+                raise InputError(
+                    f"{where}: nested filter {name!r} is no pool; the pools are {', '.join(sizes)}{nearest(name, sizes)}"
+                )
+        if smaller in outer:
+            raise InputError(
+                f"{where}: both {outer[smaller]!r} and {larger!r} contain {smaller!r}; expected a chain of filters, "
+                "each with one next larger filter"
+            )
+        outer[smaller] = larger
+        if not sizes[smaller] < sizes[larger] < np.inf:
+            raise InputError(
+                f"{where}: pool {larger!r} ({show_count(sizes[larger])} samples) cannot contain {smaller!r} "
+                f"({show_count(sizes[smaller])}); expected finite sizes that grow"
+            )
+    names = [f"{name} minus {contains[name]}" if name in contains else name for name in sizes]
+    for name, shell in zip(sizes, names, strict=True):
+        if shell != name and shell in sizes:
+            raise InputError(
+                f"{where}: pool {shell!r} is also a part of nested filter {name!r}; give it as weights '{shell}=1'"
+            )
+    shell_sizes = np.array([size - sizes.get(contains.get(name, ""), 0.0) for name, size in sizes.items()])
+    position = {name: row for row, name in enumerate(sizes)}
+    members = np.eye(len(names), dtype=bool)
+    for name, row in position.items():
+        inside = name
+        while inside in contains:  # ends: sizes fall at every step
+            inside = contains[inside]
+            members[row, position[inside]] = True
+    extra = [row for row, name in enumerate(names) if name not in sizes]
+    members = np.concatenate([members, np.eye(len(names), dtype=bool)[extra]])
+    return Shells(names, shell_sizes, [*sizes, *(names[row] for row in extra)], members)
+
+
+def contained(
+    frame: DataFrame,
+    pool: np.ndarray,
+    pool_names: Sequence[str],
+    nested: Sequence[str] | None,
+    known: Mapping[str, float],
+    place: Place,
+) -> dict[str, str]:
+    """What `nested` or the column `includes` says: `{filter: the next smaller filter}`.
+
+    Args:
+        frame: the table.
+        pool: `[M]` index into `pool_names`, -1 where a row names no pool.
+        pool_names: names in the column `pool`.
+        nested: filters from the smallest to the largest, or None.
+        known: all pools, with their sizes.
+        place: where a cell stands.
+
+    Raises:
+        InputError: both are given, or a pool includes an unknown filter, or different ones in different rows.
+    """
+    written, words = texts(frame, "includes") if "includes" in frame else (np.full(len(frame), -1), [])
+    written = np.where(pool >= 0, written, -1)
+    rows = np.flatnonzero(written >= 0)
+    if nested is not None:
+        if len(rows):
+            raise InputError(f"{place()}: nested= given beside a column 'includes', expected one of them")
+        if isinstance(nested, str) or len(nested) < 2 or len(set(nested)) < len(nested):
+            raise InputError(f"nested={nested!r}: expected two or more different filters, smallest first")
+        return {larger: smaller for smaller, larger in itertools.pairwise(nested)}
+    if not len(rows):
+        return {}
+    for code, word in enumerate(words):
+        if word not in known:
+            expected = f"one of the pools {', '.join(known)}{nearest(word, known)}"
+            refuse(written == code, lambda row, word=word: word, expected, place, "includes")
+    said = np.full(len(pool_names), -1)
+    said[pool[rows][::-1]] = written[rows][::-1]  # the first row of a pool is written last
+    bad = np.zeros(len(frame), bool)
+    bad[rows] = written[rows] != said[pool[rows]]
+    first = int(np.argmax(bad))
+    expected = (
+        f"{words[said[pool[first]]]!r} as in the other rows of {pool_names[pool[first]]!r}"
+        if bad.any()
+        else ""
+    )
+    refuse(bad, lambda row: words[written[row]], expected, place, "includes")
+    return {name: words[said[index]] for index, name in enumerate(pool_names) if said[index] >= 0}
+
+
+def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], where: str) -> None:
+    """Raise `InputError` if names such as top10 and top20, and sizes in that proportion, tell of nested filters."""
+    declared = set(contains) | set(contains.values())
+    seen: dict[str, list[tuple[float, float, str]]] = {}
+    for name, size in sizes.items():
+        match = CUMULATIVE.fullmatch(name.strip())
+        if match and name not in declared and np.isfinite(size) and float(match["number"]) > 0:
+            group = seen.setdefault(match["before"].casefold(), [])
+            group.append((float(match["number"]), size, name))
+    for group in seen.values():
+        for (number, size, name), (larger_number, larger_size, larger) in itertools.combinations(
+            sorted(group), 2
+        ):
+            growth = larger_size / size / (larger_number / number)
+            if larger_number > number and abs(growth - 1) < PROPORTION_TOLERANCE:
+                filters = [each[2] for each in sorted(group)]
+                raise InputError(
+                    f"{where}: pools {name!r} ({show_count(size)} samples) and {larger!r} ({show_count(larger_size)}) "
+                    f"read as nested filters, each containing the smaller one: say nested={filters!r} or add a column "
+                    "'includes' (the next smaller filter) if they are, disjoint=True if they share no samples"
+                )

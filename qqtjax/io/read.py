@@ -1,0 +1,142 @@
+"""`read_runs`: from a file, a folder or a data frame to `Runs`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qqtjax.errors import InputError, QQTWarning
+from qqtjax.io.cells import nearest
+from qqtjax.io.checks import check_runs
+from qqtjax.io.datacomp import tidy_from_datacomp
+from qqtjax.io.files import any_frame, read_table
+from qqtjax.io.tidy import make_runs
+from qqtjax.io.wide import is_wide, tidy_from_wide
+from qqtjax.runs import Runs
+
+FORMATS = ("csv", "jsonl", "parquet", "wide", "datacomp")
+
+
+def read_runs(
+    source: Any,
+    *,
+    format: str | None = None,
+    pools: Mapping[str, float | str] | None = None,
+    nested: Sequence[str] | None = None,
+    disjoint: bool = False,
+    metric: str | Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    value: str | None = None,
+    samples_per_step: float | None = None,
+    samples_per_epoch: float | str | Mapping[str, float | str] | None = None,
+) -> Runs:
+    """Read measured runs: a table with one row a checkpoint, a tracker's wide export, or a folder of evaluations.
+
+    The table has the columns `pool, pool_size, samples_seen, error` (or `accuracy`, taken as 1 - error, or
+    `loss`), and, if wanted, `run, seed, metric, model_size, annealed, eval_size`; mixtures have `weights` (text
+    such as `top10=.7 top20=.3`) or columns `weight_<pool>`, and `subsample` (the share of each pool's samples
+    that the run draws from). A pool known only from mixtures has its size in a column `size_<pool>` or in
+    `pools`. Counts may be written 32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain each other
+    are declared by `nested` or by a column `includes` (the next smaller filter), and become disjoint shells.
+
+    Args:
+        source: a path to CSV, JSON lines or Parquet; `-` for CSV or JSON lines on standard input; a folder of
+            DataComp-style evaluations; or a data frame (pandas, polars, Arrow).
+        format: csv, jsonl, parquet, wide or datacomp, where the source does not tell.
+        pools: sizes in unique samples by pool name, in order of quality; beside or instead of `pool_size`.
+        nested: names of filters that contain each other, smallest first.
+        disjoint: pools whose names and sizes read as nested filters share no samples.
+        metric: the metric to keep, or several to keep side by side; None keeps all (of a folder: ImageNet).
+        tasks: metrics to average into one.
+        value: which of error, accuracy and loss is meant, where the table has several or its headers do not tell.
+        samples_per_step: samples seen in one step of a wide table.
+        samples_per_epoch: samples seen in one epoch of a folder's trainer, for all pools or by pool.
+
+    Raises:
+        InputError: the first thing that is wrong: the file, the row and column, what was found and expected.
+        MissingExtraError: Parquet without pyarrow.
+
+    Warns:
+        QQTWarning: what the checkpoints leave open; see `check_runs`.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"pool": "top10", "pool_size": 12.8e6, "samples_seen": [6.4e6, 12.8e6, 64e6],
+        ...                       "accuracy": [0.1, 0.2, 0.3]})
+        >>> runs = read_runs(table)
+        >>> runs.pools.names, runs.error.round(3).tolist(), runs.epochs[:, 0].tolist()
+        (('top10',), [0.9, 0.8, 0.7], [0.5, 1.0, 5.0])
+    """
+    if format is not None and format not in FORMATS:
+        raise InputError(f"format={format!r}: expected one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+    if metric is not None and tasks is not None:
+        raise InputError("metric= and tasks= together: expected metrics to keep, or tasks to average")
+    if isinstance(tasks, str) or (tasks is not None and not len(tasks)):
+        raise InputError(f"tasks={tasks!r}: expected a list of metric names to average")
+    kept = [metric] if isinstance(metric, str) else None if metric is None else list(metric)
+    wanted = list(tasks) if tasks is not None else kept
+    is_path = isinstance(source, str | os.PathLike)
+    is_folder = is_path and (format == "datacomp" or Path(source).is_dir())
+    unused = [
+        name
+        for name, given in (
+            ("samples_per_epoch", samples_per_epoch is not None and not is_folder),
+            ("samples_per_step", samples_per_step is not None and is_folder),
+        )
+        if given
+    ]
+    if is_folder:
+        if not Path(source).is_dir():
+            raise InputError(f"{source}: no such folder")
+        frame, place = tidy_from_datacomp(
+            source, pools=pools, samples_per_epoch=samples_per_epoch, tasks=wanted
+        )
+    else:
+        kind = format if format in ("csv", "jsonl", "parquet") else None
+        frame, place = read_table(source, kind) if is_path else any_frame(source)
+        if format == "wide" or (format is None and (samples_per_step is not None or is_wide(frame))):
+            frame, place = tidy_from_wide(
+                frame, place, pools=pools, metric=wanted, value=value, samples_per_step=samples_per_step
+            )
+            value = None
+        elif samples_per_step is not None:
+            unused.append("samples_per_step")
+    if unused:
+        raise InputError(f"{place()}: {unused[0]}= does not apply to this source")
+    runs = make_runs(frame, place, pools=pools, nested=nested, disjoint=disjoint, value=value)
+    if tasks is not None:
+        runs = runs.average_metrics(known_metrics(runs, tasks, place()), f"average of {len(tasks)} tasks")
+    elif kept is not None:
+        runs = keep_metrics(runs, known_metrics(runs, kept, place()))
+    for text in check_runs(runs):
+        warnings.warn(f"{place()}: {text}", QQTWarning, stacklevel=2)
+    return runs
+
+
+def known_metrics(runs: Runs, names: Sequence[str], where: str) -> list[str]:
+    """The names themselves.
+
+    Raises:
+        InputError: one that is no metric of the table.
+    """
+    for name in names:
+        if name not in runs.metric_names:
+            known = ", ".join(runs.metric_names)
+            raise InputError(
+                f"{where}: unknown metric {name!r}; the metrics are {known}{nearest(name, runs.metric_names)}"
+            )
+    return list(names)
+
+
+def keep_metrics(runs: Runs, names: Sequence[str]) -> Runs:
+    """The checkpoints of some metrics, in the order of the names."""
+    position = np.full(len(runs.metric_names), -1)
+    position[[runs.metric_names.index(name) for name in names]] = np.arange(len(names))
+    kept = runs.select(position[runs.metric] >= 0)
+    return dataclasses.replace(kept, metric=position[kept.metric], metric_names=tuple(names))

@@ -1,0 +1,174 @@
+"""Fitted laws as versioned JSON: written whole or not at all, reloaded to the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qqtjax import laws
+from qqtjax.errors import InputError
+from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen
+from qqtjax.runs import Pools
+
+SCHEMA = "qqtjax.fit"
+SCHEMA_VERSION = 1
+
+
+def to_plain(value: Any) -> Any:
+    """Arrays, dataclasses and numbers as what strict JSON holds; numbers that are not finite become words.
+
+    Example:
+        >>> to_plain({"sizes": np.array([1.0, np.inf])})
+        {'sizes': [1.0, 'inf']}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray) or hasattr(value, "__jax_array__") or hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_plain(one) for one in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return "nan" if np.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a whole file or nothing: a temporary name in the same folder, then a rename; `-` is standard output.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written.
+    """
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as problem:
+        raise InputError(f"{target}: cannot be written ({problem.strerror})") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except OSError as problem:
+        raise InputError(f"{target}: cannot be written ({problem.strerror})") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def fit_to_dict(fitted: FittedLaw) -> dict[str, Any]:
+    """A fitted law as plain data."""
+    info = fitted.diagnostics
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "law": fitted.law.name,
+        "metric": fitted.metric,
+        "source": fitted.source,
+        "pools": dict(zip(fitted.pools.names, to_plain(fitted.pools.sizes), strict=True)),
+        "params": to_plain(fitted.params),
+        "seen": None if fitted.seen is None else to_plain(fitted.seen._asdict()),
+        "diagnostics": None if info is None else to_plain(info),
+    }
+
+
+def save_fit(fitted: FittedLaw, path: str | Path) -> None:
+    """Write a fitted law as JSON; `load_fit` gives back the same bytes of every parameter.
+
+    Args:
+        fitted: what to write.
+        path: the file, or `-` for standard output.
+
+    Raises:
+        InputError: the file cannot be written; nothing is left behind.
+    """
+    write_text(json.dumps(fit_to_dict(fitted), indent=1, allow_nan=False) + "\n", path)
+
+
+def load_fit(path: str | Path, law: Law | None = None) -> FittedLaw:
+    """Read a fitted law that `save_fit` wrote.
+
+    Args:
+        path: the file, or `-` for standard input.
+        law: the law, if it is not one of qqtjax's own.
+
+    Raises:
+        InputError: no such file, not JSON, not a saved fit, a version or law that is not known.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text(encoding="utf-8")
+        saved = json.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"{name}: cannot be read as text ({problem.__class__.__name__})") from None
+    except json.JSONDecodeError as problem:
+        raise InputError(
+            f"{name}: line {problem.lineno}: not JSON ({problem.msg}); expected a file written by qqt fit -o"
+        ) from None
+    if not isinstance(saved, dict) or saved.get("schema") != SCHEMA:
+        raise InputError(f"{name}: not a saved fit; expected a file written by qqt fit -o")
+    if saved.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"{name}: schema version {saved.get('schema_version')}, this version of qqtjax reads {SCHEMA_VERSION}"
+        )
+    try:
+        return _restore(saved, law, name)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        if isinstance(problem, InputError):
+            raise
+        raise InputError(f"{name}: a damaged fit ({problem}); write it again with qqt fit -o") from None
+
+
+def _restore(saved: dict[str, Any], law: Law | None, name: str) -> FittedLaw:
+    if law is None:
+        known = {each.name: each for each in laws.ALL}
+        if saved["law"] not in known:
+            raise InputError(
+                f"{name}: law {saved['law']!r} is not one of {', '.join(known)}; pass law= to load_fit"
+            )
+        law = known[saved["law"]]
+    pools = Pools.of({pool: float(size) for pool, size in saved["pools"].items()})
+    seen, info = saved["seen"], saved["diagnostics"]
+    if seen is not None:
+        seen = Seen(**{**seen, "samples_seen": tuple(seen["samples_seen"]), "epochs": _array(seen["epochs"])})
+    if info is not None:
+        info = Diagnostics(
+            **{
+                **info,
+                "standard_errors": _params(law, info["standard_errors"]),
+                "residuals": _array(info["residuals"]),
+                **{key: tuple(info[key]) for key in ("bounds_hit", "unidentified", "warnings")},
+            }
+        )
+    return FittedLaw(
+        law=law,
+        params=_params(law, saved["params"]),
+        pools=pools,
+        seen=seen,
+        diagnostics=info,
+        source=saved["source"],
+        metric=saved["metric"],
+    )
+
+
+def _params(law: Law, plain: dict[str, Any]) -> Any:
+    return law.params(**{key: None if one is None else _array(one) for key, one in plain.items()})
+
+
+def _array(plain: Any) -> np.ndarray:
+    return np.asarray(plain, np.float64)

@@ -1,0 +1,222 @@
+"""The budgets at which one filter overtakes another: bracketed at every epoch boundary, solved on the law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from qqtjax.laws.fitted import FittedLaw
+from qqtjax.plan.predict import error_table, errors_of, largest
+
+# Two predictions this close (in log error) are a tie: rounding must not look like a crossing.
+TIE = 1e-12
+LOG_STEPS = 1024
+MOST_BOUNDARIES = 50_000
+MOST_SCANNED_EPOCHS = 512
+BEYOND_LARGEST_BUDGET = 100.0
+ROOT_TOLERANCE = 1e-13
+GOLDEN = (5**0.5 - 1) / 2
+
+
+class Crossing(NamedTuple):
+    """A budget at which two options tie and change places.
+
+    Attributes:
+        below: the option that is better at smaller budgets.
+        above: the option that is better at larger budgets.
+        samples_seen: the budget, solved on the law.
+    """
+
+    below: int
+    above: int
+    samples_seen: float
+
+
+def search_range(
+    fitted: FittedLaw, weights: np.ndarray, budgets: np.ndarray, horizon: float | None = None
+) -> tuple[float, float]:
+    """Where crossings are searched: from just above `scale`, where all pools tie, to the horizon.
+
+    The default horizon is 100 times the largest budget (or the most samples fitted, or `scale`). It shrinks
+    where more than 50,000 epoch boundaries would lie below it, and for laws that scan at 512 epochs of the
+    smallest pool (twice those of the largest budget, if that is more).
+
+    Args:
+        fitted: the law.
+        weights: `[F, P]`.
+        budgets: `[B]`, may be empty.
+        horizon: the caller's own, samples seen.
+    """
+    scale = largest(fitted.params, "scale")
+    known = list(budgets) or ([fitted.seen.samples_seen[1]] if fitted.seen else [1e3 * (scale or 1.0)])
+    reach = float(max(known))
+    low = scale * (1 + 1e-6) if scale else 1e-3 * float(min(known))
+    high = horizon or BEYOND_LARGEST_BUDGET * max(reach, low)
+    per_sample = np.asarray(weights) / fitted.pools.sizes
+    total = per_sample.sum()
+    if total > 0:
+        high = min(high, MOST_BOUNDARIES / total)
+    if fitted.law.scans(fitted.params) and per_sample.max() > 0:
+        high = min(high, max(2 * reach, MOST_SCANNED_EPOCHS / per_sample.max()))
+    return low, high
+
+
+def find_crossings(fitted: FittedLaw, weights: np.ndarray, low: float, high: float) -> list[Crossing]:
+    """All budgets in (low, high) at which two options tie, for every pair, ascending.
+
+    For `laws.utility` log(y - d) of fixed weights is linear in log n between the epoch boundaries n = j N_i / w_i,
+    so a sign change between neighbouring boundaries is one crossing and there are no others. Laws that bend
+    between boundaries are bracketed on 1,024 log-spaced budgets as well, and where two curves nearly touch the
+    least gap is searched for. Every bracket is then solved to 1e-13 relative.
+
+    Args:
+        fitted: the law.
+        weights: `[F, P]`, all different.
+        low: samples seen; at `scale` itself all pools tie, which is no crossing.
+        high: samples seen.
+    """
+    if high <= low or len(weights) < 2:
+        return []
+    grid = np.log(_boundaries(weights, fitted.pools.sizes, low, high))
+    logs = np.log(error_table(fitted, weights, np.exp(grid)))
+    first, second = np.triu_indices(len(weights), 1)
+    brackets = []
+    for i, j in zip(first, second, strict=True):
+        gap = logs[i] - logs[j]
+        brackets += [(i, j, left, right) for left, right in _sign_changes(grid, gap)]
+        brackets += _touching(fitted, weights, int(i), int(j), grid, gap)
+    if not brackets:
+        return []
+    pairs = np.array([(i, j) for i, j, _, _ in brackets])
+    left, right = np.array([(a, b) for _, _, a, b in brackets]).T
+
+    def gap_at(position: np.ndarray) -> np.ndarray:
+        return log_gap(fitted, weights[pairs[:, 0]], weights[pairs[:, 1]], position)
+
+    roots = np.exp(solve_brackets(gap_at, left, right))
+    starts_better = gap_at(left) < 0
+    found = [
+        Crossing(int(i if better else j), int(j if better else i), float(root))
+        for (i, j), better, root in zip(pairs, starts_better, roots, strict=True)
+    ]
+    return sorted(found, key=lambda crossing: crossing.samples_seen)
+
+
+def frontier(
+    fitted: FittedLaw, weights: np.ndarray, crossings: list[Crossing], low: float, high: float
+) -> list[tuple[float, int]]:
+    """The best option from each budget on: `(samples seen, option)`, ascending, starting at `low`.
+
+    Between two neighbouring crossings no two options change places, so one evaluation between them decides.
+    """
+    edges = [low, *(crossing.samples_seen for crossing in crossings), max(high, low)]
+    inside = np.sqrt(np.array(edges[:-1]) * np.array(edges[1:]))
+    best = np.argmin(error_table(fitted, weights, inside), axis=0)
+    steps: list[tuple[float, int]] = []
+    for start, option in zip(edges[:-1], best, strict=True):
+        if not steps or steps[-1][1] != option:
+            steps.append((float(start), int(option)))
+    return steps
+
+
+def log_gap(fitted: FittedLaw, first: np.ndarray, second: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """log y of one mix less log y of another at n = exp(position): `[M]`, from `[M, P]` twice and `[M]`."""
+    seen = np.exp(np.concatenate([position, position]))
+    errors = np.log(errors_of(fitted, np.concatenate([first, second]), seen))
+    return errors[: len(position)] - errors[len(position) :]
+
+
+def solve_brackets(
+    function: Callable[[np.ndarray], np.ndarray], left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Roots of M scalar functions of opposite signs at both ends, by Ridders' method on all of them at once.
+
+    Source: C. Ridders, IEEE Trans. Circuits and Systems 26 (1979) 979-980.
+
+    Args:
+        function: `[M]` positions to `[M]` values.
+        left: `[M]` lower ends.
+        right: `[M]` upper ends.
+
+    Example:
+        >>> solve_brackets(lambda x: x**2 - 2, np.array([0.0]), np.array([2.0])).round(9)
+        array([1.41421356])
+    """
+    left, right = left.copy(), right.copy()
+    at_left, at_right = function(left), function(right)
+    best = np.where(np.abs(at_left) < np.abs(at_right), left, right)
+    for _ in range(80):
+        narrow = right - left <= ROOT_TOLERANCE * np.maximum(1.0, np.abs(left))
+        if np.all(narrow | (at_left == 0) | (at_right == 0)):
+            break
+        middle = (left + right) / 2
+        at_middle = function(middle)
+        spread = np.sqrt(np.maximum(at_middle**2 - at_left * at_right, 0.0))
+        step = np.where(spread > 0, at_middle / np.where(spread > 0, spread, 1.0), 0.0)
+        guess = np.clip(middle + (middle - left) * np.sign(at_left - at_right) * step, left, right)
+        for point, value in ((middle, at_middle), (guess, function(guess))):
+            inside = (point >= left) & (point <= right)
+            same = inside & (np.sign(value) == np.sign(at_left))
+            other = inside & ~same
+            left, at_left = np.where(same, point, left), np.where(same, value, at_left)
+            right, at_right = np.where(other, point, right), np.where(other, value, at_right)
+        best = np.where(np.abs(at_left) < np.abs(at_right), left, right)
+    return best
+
+
+def _boundaries(weights: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Sorted budgets: every n = j N_i / w_i in (low, high), and log-spaced ones from low to high."""
+    points = [np.geomspace(low, high, LOG_STEPS)]
+    lengths = {
+        float(size / share) for row in weights for size, share in zip(sizes, row, strict=True) if share > 0
+    }
+    for length in lengths:
+        if np.isfinite(length):
+            points.append(length * np.arange(max(1, np.ceil(low / length)), np.floor(high / length) + 1))
+    return np.unique(np.concatenate(points))
+
+
+def _sign_changes(grid: np.ndarray, gap: np.ndarray) -> list[tuple[float, float]]:
+    """Neighbouring positions of opposite sign, ties passed over."""
+    clear = np.flatnonzero(np.abs(gap) > TIE)
+    signs = np.sign(gap[clear])
+    changes = np.flatnonzero(signs[1:] != signs[:-1])
+    return [(float(grid[clear[c]]), float(grid[clear[c + 1]])) for c in changes]
+
+
+def _touching(
+    fitted: FittedLaw, weights: np.ndarray, i: int, j: int, grid: np.ndarray, gap: np.ndarray
+) -> list[tuple[int, int, float, float]]:
+    """Two brackets wherever the gap dips through zero and back between grid points."""
+    size = np.abs(gap)
+    middle = size[1:-1]
+    drop = np.maximum(size[:-2], size[2:]) - middle
+    same = (np.sign(gap[:-2]) == np.sign(gap[1:-1])) & (np.sign(gap[2:]) == np.sign(gap[1:-1]))
+    dips = (
+        np.flatnonzero(same & (middle <= np.minimum(size[:-2], size[2:])) & (middle < drop) & (middle > TIE))
+        + 1
+    )
+    if not len(dips):
+        return []
+    sign = np.sign(gap[dips])
+    left, right = grid[dips - 1], grid[dips + 1]
+    ends = left.copy(), right.copy()
+
+    def height(position: np.ndarray) -> np.ndarray:
+        shape = (len(position), weights.shape[1])
+        return sign * log_gap(
+            fitted, np.broadcast_to(weights[i], shape), np.broadcast_to(weights[j], shape), position
+        )
+
+    for _ in range(40):
+        inner, outer = right - GOLDEN * (right - left), left + GOLDEN * (right - left)
+        lower = height(inner) < height(outer)
+        left, right = np.where(lower, left, inner), np.where(lower, outer, right)
+    lowest = (left + right) / 2
+    through = height(lowest) < -TIE
+    found = []
+    for start, bottom, end in zip(ends[0][through], lowest[through], ends[1][through], strict=True):
+        found += [(i, j, float(start), float(bottom)), (i, j, float(bottom), float(end))]
+    return found

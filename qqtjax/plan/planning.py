@@ -1,0 +1,404 @@
+"""The main job: from a fitted law and budgets to what to train on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from qqtjax.errors import InputError
+from qqtjax.laws.fitted import FittedLaw, Shares
+from qqtjax.mix import optimize_mixes, whole_samples
+from qqtjax.mix.simplex import LOCAL
+from qqtjax.plan.crossovers import find_crossings, frontier, search_range
+from qqtjax.plan.evidence import mixture_evidence
+from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
+from qqtjax.plan.options import Option, all_options, different, quality_order
+from qqtjax.plan.predict import error_table, largest
+from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
+from qqtjax.runs import Runs
+
+BEST_MIX = "best mix"
+# A change of dilution matters when the choice changes, the error moves by this much, or a share by that much.
+NOTICEABLE_ERROR, NOTICEABLE_SHARE = 0.002, 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """What does not change from law to law: options, prices, order."""
+
+    options: list[Option]
+    order: list[int]
+    budgets: np.ndarray
+    flops_per_sample: float | None
+    rule_epochs: float
+    error_rate: bool
+    horizon: float | None
+    seed: int
+
+    def price(self, samples_seen: float) -> float | None:
+        return None if self.flops_per_sample is None else samples_seen * self.flops_per_sample
+
+
+def plan(
+    fit: FittedLaw,
+    budgets: Iterable[float] | float | None = None,
+    *,
+    flops: Iterable[float] | float | None = None,
+    flops_per_sample: float | None = None,
+    filters: Mapping[str, Sequence[str]] | None = None,
+    mixes: Mapping[str, Shares] | None = None,
+    order: Sequence[str] | None = None,
+    max_epochs_rule: float = 4,
+    sizes: Mapping[str, float] | None = None,
+    target_error: float | None = None,
+    runs: Runs | None = None,
+    blind: FittedLaw | None = None,
+    reference_laws: Mapping[str, FittedLaw] | None = None,
+    horizon: float | None = None,
+    error_rate: bool | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
+
+    For each budget n the predicted error y(w, n) of every nested filter, w_i = N_i / sum N over the best k pools,
+    of no filtering and of whatever the user names; the best of them; the best continuous mix (local, no
+    certificate); the rule of thumb "the smallest filter within so many epochs" with its regret. Then every budget
+    at which two options tie.
+
+    Args:
+        fit: a fitted law, with its pools.
+        budgets: samples seen, repeats counted.
+        flops: budgets in FLOPs instead; needs `flops_per_sample`.
+        flops_per_sample: the price of one sample seen.
+        filters: `{name: [pool, ...]}`: uniform sampling of a union.
+        mixes: `{name: {pool: share}}`.
+        order: pool names, best first; by default by fitted utility.
+        max_epochs_rule: epochs that the rule of thumb allows.
+        sizes: `{pool: samples}` to plan for, where they differ from the fitted ones.
+        target_error: also find the cheapest budget that reaches this error.
+        runs: the measured table; its mixtures show how well the law predicts what was not fitted.
+        blind: a repetition-blind law fitted on the same rows, for comparison there.
+        reference_laws: `{name: law}` whose answers are shown beside; on the same pools.
+        horizon: the budget up to which crossovers and the target are searched, samples seen.
+        error_rate: is the metric an error rate, so that a prediction above 1 is flagged; by default it is one
+            unless `runs` or the floor exceed 1.
+        seed: of the random starts of the mix.
+
+    Returns:
+        A `Plan`: print it, or take `to_dict()`, `to_frame()`.
+
+    Raises:
+        InputError: no budget, one that is not a positive number, FLOPs without a price, an unknown pool, wrong
+            shares, a target that is not positive, several metrics in `runs`.
+
+    Example:
+        >>> from qqtjax.laws import UtilityParams, utility
+        >>> from qqtjax.runs import Pools
+        >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.125]),
+        ...                        half_life=np.array([6.7272727, 8.5454545]), reference_size=np.full(2, 12.8e6))
+        >>> pools = Pools.of({"top10": 12.8e6, "top20": 12.8e6})
+        >>> answer = plan(FittedLaw(utility, params, pools), [32e6, 128e6])
+        >>> [row.best.name for row in answer.rows]
+        ['top10', 'all pools']
+        >>> [(cross.below, cross.above, round(cross.samples_seen / 1e6, 1)) for cross in answer.crossovers]
+        [('top10', 'all pools', 81.8)]
+    """
+    seen = _budgets(budgets, flops, flops_per_sample, needed=target_error is None)
+    for what, value in (
+        ("max_epochs_rule", max_epochs_rule),
+        ("target_error", target_error),
+        ("horizon", horizon),
+        ("flops_per_sample", flops_per_sample),
+    ):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError(f"{what} {value!r}: expected a positive number")
+    resized = {}
+    fitted = fit
+    if sizes:
+        fitted = fit.with_sizes(sizes)
+        before = dict(zip(fit.pools.names, fit.pools.sizes, strict=True))
+        resized = {name: (float(before[name]), float(size)) for name, size in sizes.items()}
+    ranked = quality_order(fitted, order)
+    question = _Question(
+        options=all_options(fitted, ranked, filters, mixes),
+        order=ranked,
+        budgets=seen,
+        flops_per_sample=flops_per_sample,
+        rule_epochs=float(max_epochs_rule),
+        error_rate=_is_error_rate(fitted, runs) if error_rate is None else error_rate,
+        horizon=horizon,
+        seed=seed,
+    )
+    rows = _rows(fitted, question)
+    crossovers, steps, high = _changes(fitted, question)
+    target = None if target_error is None else _target(fitted, question, target_error, high)
+    return Plan(
+        law=fitted.law.name,
+        source=fitted.source,
+        metric=fitted.metric,
+        pools={fitted.pools.names[i]: float(fitted.pools.sizes[i]) for i in ranked},
+        scale=largest(fitted.params, "scale"),
+        rule_epochs=question.rule_epochs,
+        certificate=LOCAL,
+        rows=rows,
+        crossovers=crossovers,
+        frontier=steps,
+        horizon=high,
+        target=target,
+        resized=resized,
+        dilutions=_dilutions(fitted, question, rows) if sizes else (),
+        beside=tuple(_beside(each, name, question, sizes) for name, each in (reference_laws or {}).items()),
+        evidence=None if runs is None else mixture_evidence(fit, runs, blind=blind, others=reference_laws),
+        warnings=_warnings(fitted, question, rows, high),
+    )
+
+
+def _budgets(
+    budgets: Iterable[float] | float | None,
+    flops: Iterable[float] | float | None,
+    price: float | None,
+    needed: bool,
+) -> np.ndarray:
+    """`[B]` samples seen, in the caller's order."""
+    if budgets is not None and flops is not None:
+        raise InputError("budgets and flops: expected one of them, samples seen or FLOPs")
+    if flops is not None and price is None:
+        raise InputError("a budget in FLOPs needs flops_per_sample, the price of one sample seen")
+    name, given = ("flops", flops) if flops is not None else ("budgets", budgets)
+    if given is None:
+        values = np.zeros(0)
+    else:
+        try:
+            values = np.array([float(each) for each in np.ravel(np.asarray(given, object))], np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{name} {given!r}: expected positive numbers") from None
+    if needed and not len(values):
+        raise InputError(
+            "no budgets: expected at least one number of samples seen (or FLOPs with a price per sample)"
+        )
+    for value in values:
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name} {value:g}: expected positive numbers")
+    if flops is not None and price is not None:
+        if not (np.isfinite(price) and price > 0):
+            raise InputError(f"flops_per_sample {price!r}: expected a positive number")
+        values = values / price
+    return values
+
+
+def _is_error_rate(fitted: FittedLaw, runs: Runs | None) -> bool:
+    floor = largest(fitted.params, "floor")
+    above = runs is not None and bool(np.any(runs.error > 1))
+    return not above and (floor is None or floor < 1)
+
+
+def _recipe(
+    fitted: FittedLaw, question: _Question, option: Option, samples_seen: float, error: float
+) -> Recipe:
+    names, sizes, weights = fitted.pools.names, fitted.pools.sizes, option.weights
+    counts = whole_samples(weights, round(samples_seen))
+    drawn = [i for i in question.order if weights[i] > 0]
+    return Recipe(
+        name=option.name,
+        pools=option.pools,
+        weights={names[i]: float(weights[i]) for i in question.order},
+        error=float(error),
+        epochs={names[i]: float(samples_seen * weights[i] / sizes[i]) for i in drawn},
+        samples={names[i]: counts[i] for i in drawn},
+        extrapolation=fitted.extrapolation(weights, samples_seen),
+        impossible=bool(question.error_rate and error > 1),
+    )
+
+
+def _rows(fitted: FittedLaw, question: _Question) -> tuple[PlanRow, ...]:
+    if not len(question.budgets):
+        return ()
+    weights = np.stack([option.weights for option in question.options])
+    errors = error_table(fitted, weights, question.budgets)
+    found = optimize_mixes(fitted, question.budgets, starts=weights, seed=question.seed)
+    rows = []
+    for column, budget in enumerate(question.budgets):
+        recipes = tuple(
+            _recipe(fitted, question, option, budget, errors[place, column])
+            for place, option in enumerate(question.options)
+        )
+        best = recipes[int(np.argmin(errors[:, column]))]
+        rule = _rule_of_thumb(recipes, question.rule_epochs)
+        mix = _recipe(
+            fitted, question, Option(BEST_MIX, found.weights[column], 0), budget, found.error[column]
+        )
+        rows.append(
+            PlanRow(
+                samples_seen=float(budget),
+                flops=question.price(float(budget)),
+                options=recipes,
+                best=best,
+                mix=mix,
+                rule=rule,
+                regret=rule.error - best.error,
+                warnings=_row_warnings(fitted, float(budget), recipes, best, mix),
+            )
+        )
+    return tuple(rows)
+
+
+def _rule_of_thumb(recipes: Sequence[Recipe], most_epochs: float) -> Recipe:
+    """The smallest nested filter of which no pool is repeated more often than that; else the largest."""
+    nested = [recipe for recipe in recipes if recipe.pools] or list(recipes)
+    for recipe in nested:
+        if max(recipe.epochs.values()) <= most_epochs * (1 + 1e-9):
+            return recipe
+    return nested[-1]
+
+
+def _row_warnings(
+    fitted: FittedLaw, budget: float, recipes: Sequence[Recipe], best: Recipe, mix: Recipe
+) -> tuple[str, ...]:
+    warnings = []
+    scale = largest(fitted.params, "scale")
+    if scale and budget < scale:
+        warnings.append(
+            f"below the scale of {scale:.4g} samples, where all pools tie: the law ranks filters the wrong way round"
+        )
+    above = [recipe.name for recipe in [*recipes, mix] if recipe.impossible]
+    if above:
+        warnings.append(f"a predicted error rate above 1: {', '.join(above)}")
+    for recipe in (best, mix):
+        if recipe.extrapolation:
+            warnings.append(f"{recipe.name} extrapolates: {recipe.extrapolation}")
+    return tuple(warnings)
+
+
+def _warnings(
+    fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], high: float
+) -> tuple[str, ...]:
+    warnings = []
+    unknown = [
+        name for name, size in zip(fitted.pools.names, fitted.pools.sizes, strict=True) if np.isinf(size)
+    ]
+    if unknown and len(fitted.pools) > 1:
+        warnings.append(f"no union with {', '.join(unknown)}: its size is not known; it is shown alone")
+    scale = largest(fitted.params, "scale")
+    if scale:
+        picked = [recipe.weights for row in rows for recipe in (row.best, row.mix)]
+        sizes = dict(zip(fitted.pools.names, fitted.pools.sizes, strict=True))
+        small = [name for name, size in sizes.items() if any(each[name] * scale > size for each in picked)]
+        if small:
+            warnings.append(
+                f"the scale of {scale:.4g} samples exceeds an epoch of {', '.join(small)}: many epochs of it can be "
+                "predicted to hurt"
+            )
+    reach = max(question.budgets, default=0.0)
+    if question.horizon and high < question.horizon or high < reach:
+        warnings.append(f"crossovers were searched up to {high:.4g} samples only: beyond lie too many epochs")
+    return tuple(warnings)
+
+
+def _changes(
+    fitted: FittedLaw, question: _Question
+) -> tuple[tuple[Crossover, ...], tuple[FrontierStep, ...], float]:
+    options = different(question.options)
+    weights = np.stack([option.weights for option in options])
+    low, high = search_range(fitted, weights, question.budgets, question.horizon)
+    found = find_crossings(fitted, weights, low, high)
+    steps = frontier(fitted, weights, found, low, high) if high > low else []
+    deciding = {start for start, _ in steps[1:]}
+    crossovers = tuple(
+        Crossover(
+            samples_seen=crossing.samples_seen,
+            flops=question.price(crossing.samples_seen),
+            below=options[crossing.below].name,
+            above=options[crossing.above].name,
+            decides=crossing.samples_seen in deciding,
+            extrapolation=_farther(
+                fitted, [weights[crossing.below], weights[crossing.above]], crossing.samples_seen
+            ),
+        )
+        for crossing in found
+    )
+    shown = tuple(
+        FrontierStep(start, options[option].name, fitted.extrapolation(weights[option], start))
+        for start, option in steps
+    )
+    return crossovers, shown, high
+
+
+def _farther(fitted: FittedLaw, weights: Sequence[np.ndarray], samples_seen: float) -> str:
+    reasons = [fitted.extrapolation(each, samples_seen) for each in weights]
+    return next((reason for reason in reasons if reason), "")
+
+
+def _target(fitted: FittedLaw, question: _Question, error: float, high: float) -> Target:
+    weights = np.stack([option.weights for option in question.options])
+    low = largest(fitted.params, "scale") or high * 1e-6
+    budgets = cheapest_budgets(fitted, weights, error, low, high)
+    place = int(np.argmin(budgets))
+    cheapest = float(budgets[place])
+    within = cheapest if np.isfinite(cheapest) else high
+    mixed, shares = cheapest_mix(fitted, error, weights, within, low, question.seed)
+
+    def recipe(option: Option, samples_seen: float) -> Recipe | None:
+        if not np.isfinite(samples_seen):
+            return None
+        value = error_table(fitted, option.weights[None], np.array([samples_seen]))[0, 0]
+        return _recipe(fitted, question, option, samples_seen, value)
+
+    def known(samples_seen: float) -> tuple[float | None, float | None]:
+        return (samples_seen, question.price(samples_seen)) if np.isfinite(samples_seen) else (None, None)
+
+    at_horizon = error_table(fitted, weights, np.array([high])).min()
+    if not np.isfinite(mixed):
+        at_horizon = min(
+            at_horizon, optimize_mixes(fitted, [high], starts=weights, seed=question.seed).error[0]
+        )
+    floor = getattr(fitted.params, "floor", None)
+    samples, flops = known(cheapest)
+    mix_samples, mix_flops = known(mixed)
+    return Target(
+        error=error,
+        best=recipe(question.options[place], cheapest),
+        samples_seen=samples,
+        flops=flops,
+        mix=recipe(Option(BEST_MIX, shares, 0), mixed),
+        mix_samples_seen=mix_samples,
+        mix_flops=mix_flops,
+        horizon=high,
+        limit=float(at_horizon),
+        floor=None if floor is None else float(np.min(np.asarray(floor))),
+    )
+
+
+def _variant(fitted: FittedLaw, name: str, question: _Question) -> Variant:
+    return Variant(name, _rows(fitted, question), _changes(fitted, question)[1])
+
+
+def _beside(fitted: FittedLaw, name: str, question: _Question, sizes: Mapping[str, float] | None) -> Variant:
+    names = [fitted.pools.names[i] for i in question.order if i < len(fitted.pools)]
+    if any(option.weights.shape != (len(fitted.pools),) for option in question.options) or len(names) < len(
+        question.order
+    ):
+        raise InputError(
+            f"reference law {name!r}: its pools are {', '.join(fitted.pools.names)}, not those of the plan"
+        )
+    return _variant(fitted.with_sizes(sizes) if sizes else fitted, name, question)
+
+
+def _dilutions(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow]) -> tuple[Variant, ...]:
+    """Dilution 0 and 1, where a choice or an error depends on it."""
+    if getattr(fitted.params, "dilution", None) is None:
+        return ()
+    variants = tuple(
+        _variant(fitted.with_params(dilution=float(value)), f"dilution {value}", question) for value in (0, 1)
+    )
+    for first, second in zip(variants[0].rows, variants[1].rows, strict=True):
+        shares = zip(first.mix.weights.values(), second.mix.weights.values(), strict=True)
+        if (
+            first.best.name != second.best.name
+            or abs(first.best.error - second.best.error) > NOTICEABLE_ERROR
+            or abs(first.mix.error - second.mix.error) > NOTICEABLE_ERROR
+            or max(abs(a - b) for a, b in shares) > NOTICEABLE_SHARE
+        ):
+            return variants
+    return ()

@@ -1,0 +1,234 @@
+"""A plan as plain text that fits 80 columns: the answer in words, then the tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from qqtjax.plan.evidence import Evidence
+from qqtjax.plan.result import Plan, PlanRow, Recipe, Target, Variant
+
+WIDTH = 80
+MOST_CROSSOVERS = 12
+UNITS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
+
+
+def count_text(value: float, digits: int = 4) -> str:
+    """A count as people write it.
+
+    Example:
+        >>> count_text(64e6), count_text(1.28e9), count_text(100.54e6), count_text(250)
+        ('64M', '1.28B', '100.5M', '250')
+    """
+    for unit, size in UNITS:
+        # Rounded first, so that 999,999 reads 1M.
+        if float(f"{value:.{digits}g}") >= size:
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
+
+
+def error_text(value: float) -> str:
+    """An error with four decimals, without the leading zero.
+
+    Example:
+        >>> error_text(0.77284), error_text(1.5)
+        ('.7728', '1.5000')
+    """
+    text = f"{value:.4f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def shares_text(weights: Sequence[float], width: int = 20) -> str:
+    """Shares in order of quality, down to the last that is drawn from; as many as fit.
+
+    Example:
+        >>> shares_text([0.8, 0.2, 0.0]), shares_text([0.25] * 4, 15)
+        ('.80/.20', '.25/.25/.25/.25')
+    """
+    last = max((i for i, share in enumerate(weights) if share > 0), default=0)
+    parts = [f"{share:.2f}".removeprefix("0") if share > 0 else "0" for share in weights[: last + 1]]
+    text = "/".join(parts)
+    while len(text) > width and len(parts) > 1:
+        parts.pop()
+        text = "/".join(parts) + "/.."
+    return text
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan as text."""
+    lines = [line for row in plan.rows for line in _wrapped(_answer(row, plan))]
+    if plan.target is not None:
+        lines += _wrapped(_target_answer(plan.target, plan))
+    lines += ["", *_about(plan)]
+    if plan.rows:
+        lines += ["", *_table(plan.rows, plan)]
+        lines += _wrapped(
+            "rule of thumb: the smallest nested filter of at most "
+            f"{plan.rule_epochs:g} epochs; mixes: shares in the order of the pools ({plan.certificate})",
+            "  ",
+        )
+    if any(row.flops is not None for row in plan.rows):
+        prices = ", ".join(f"{count_text(row.samples_seen)} = {row.flops:.4g} FLOPs" for row in plan.rows)
+        lines += _wrapped(f"budgets: {prices}", "  ")
+    lines += ["", *_crossover_lines(plan)]
+    for variant in plan.dilutions:
+        lines += ["", *_variant_lines(variant, plan, f"{variant.name} (the runs do not settle it):")]
+    for variant in plan.beside:
+        lines += ["", *_variant_lines(variant, plan, f"beside it, {variant.name}:")]
+    if plan.evidence is not None:
+        lines += ["", *_evidence_lines(plan.evidence)]
+    warnings = _warning_lines(plan)
+    if warnings:
+        lines += ["", *warnings]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )
+
+
+def _of_pools(recipe: Recipe, plan: Plan) -> str:
+    if not recipe.pools:
+        return ""
+    if recipe.pools == len(plan.pools):
+        return " (no filtering)"
+    return f" ({recipe.pools} of {len(plan.pools)} pools)"
+
+
+def _answer(row: PlanRow, plan: Plan) -> str:
+    text = (
+        f"{count_text(row.samples_seen)} samples: train on {row.best.name}{_of_pools(row.best, plan)}: "
+        f"predicted {plan.metric} {error_text(row.best.error)}"
+    )
+    if row.best.error - row.mix.error > 5e-5:
+        return (
+            f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
+        )
+    return f"{text}; no mix found is better"
+
+
+def _target_answer(target: Target, plan: Plan) -> str:
+    wanted = f"{plan.metric} {error_text(target.error)}"
+    floor = "" if target.floor is None else f"; the law's floor is {error_text(target.floor)}"
+    if target.best is None and target.mix is None:
+        return (
+            f"{wanted}: nothing reaches it within {count_text(target.horizon)} samples; the least predicted there is "
+            f"{error_text(target.limit)}{floor}"
+        )
+    if target.best is None or target.samples_seen is None:
+        text = f"{wanted}: no filter reaches it within {count_text(target.horizon)} samples"
+    else:
+        cost = "" if target.flops is None else f" ({target.flops:.4g} FLOPs)"
+        text = (
+            f"{wanted}: cheapest filter {target.best.name}{_of_pools(target.best, plan)} at "
+            f"{count_text(target.samples_seen)} samples{cost}"
+        )
+    if target.mix is None or target.mix_samples_seen is None:
+        return text
+    cost = "" if target.mix_flops is None else f" ({target.mix_flops:.4g} FLOPs)"
+    shares = shares_text(list(target.mix.weights.values()))
+    return f"{text}; cheapest mix {shares} at {count_text(target.mix_samples_seen)}{cost}"
+
+
+def _about(plan: Plan) -> list[str]:
+    pools = ", ".join(f"{name} {_size(size)}" for name, size in plan.pools.items())
+    lines = _wrapped(f"law {plan.law}" + (f", {plan.source}" if plan.source else ""))
+    lines += _wrapped(f"pools, best first: {pools}")
+    if plan.resized:
+        changes = [
+            f"{name} {_size(after)} (fitted on {_size(before)})"
+            for name, (before, after) in plan.resized.items()
+        ]
+        lines += _wrapped(f"planned for other sizes than fitted: {', '.join(changes)}")
+    return lines
+
+
+def _size(size: float) -> str:
+    return "of unknown size" if size == float("inf") else count_text(size)
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 2] + ".."
+
+
+def _table(rows: Sequence[PlanRow], plan: Plan) -> list[str]:
+    lines = [
+        f"{'budget':>8}  {'best filter':<17} {'error':>6}   {'best mix':<17} {'error':>6}   {'rule':<8} regret"
+    ]
+    for row in rows:
+        shares = shares_text(list(row.mix.weights.values()), 17)
+        rule = "all" if row.rule.pools == len(plan.pools) else f"top {row.rule.pools}"
+        if not row.rule.pools:
+            rule = row.rule.name
+        lines.append(
+            f"{count_text(row.samples_seen):>8}  {_clipped(row.best.name, 17):<17} {_flagged(row.best):<7}  "
+            f"{shares:<17} {_flagged(row.mix):<7}  {_clipped(rule, 8):<8} {error_text(row.regret):>6}"
+        )
+    return lines
+
+
+def _flagged(recipe: Recipe) -> str:
+    return f"{error_text(recipe.error):>6}" + ("!" if recipe.impossible else "")
+
+
+def _crossover_lines(plan: Plan) -> list[str]:
+    if not plan.crossovers:
+        return [f"no two options change places up to {count_text(plan.horizon)} samples"]
+    lines = [f"crossovers up to {count_text(plan.horizon)} samples (* the best option changes):"]
+    # Those that decide are always shown.
+    others = [crossing for crossing in plan.crossovers if not crossing.decides]
+    hidden = {id(crossing) for crossing in others[MOST_CROSSOVERS:]}
+    for crossing in plan.crossovers:
+        if id(crossing) in hidden:
+            continue
+        mark = "*" if crossing.decides else " "
+        beyond = "  (extrapolated)" if crossing.extrapolation else ""
+        lines.append(
+            f" {mark}{count_text(crossing.samples_seen):>8}  {_clipped(crossing.below, 24)} -> "
+            f"{_clipped(crossing.above, 24)}{beyond}"
+        )
+    if hidden:
+        lines.append(f"  and {len(hidden)} more between options that are not the best there")
+    return lines
+
+
+def _variant_lines(variant: Variant, plan: Plan, title: str) -> list[str]:
+    steps = [f"{step.option} from {count_text(step.samples_seen)}" for step in variant.frontier[1:]]
+    lines = _wrapped(title) + (_table(variant.rows, plan) if variant.rows else [])
+    if variant.frontier:
+        first = f"best option: {variant.frontier[0].option} first"
+        lines += _wrapped(", ".join([first, *steps]), "  ")
+    return lines
+
+
+def _evidence_lines(evidence: Evidence) -> list[str]:
+    lines = _wrapped(
+        f"measured mixtures, not fitted: {evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures "
+        f"({evidence.left_out} outside the range of the single pools left out), {evidence.pairs} pairs at "
+        f"{evidence.budgets} budgets"
+    )
+    lines.append(
+        f"{'predicted by':<28} {'MAE':>7} {'MAE diff':>9} {'pairs right':>12} {'regret':>7} {'filters':>8}"
+    )
+    for score in evidence.scores:
+        lines.append(
+            f"{_clipped(score.name, 28):<28} {error_text(score.mae):>7} {error_text(score.mae_difference):>9} "
+            f"{score.accuracy:>11.0%}  {error_text(score.regret):>7} {error_text(score.regret_filter):>8}"
+        )
+    return lines
+
+
+def _warning_lines(plan: Plan) -> list[str]:
+    lines = [f"warning: {text}" for text in plan.warnings]
+    texts: dict[str, list[str]] = {}
+    for row in plan.rows:
+        for text in row.warnings:
+            texts.setdefault(text, []).append(count_text(row.samples_seen))
+    lines += [f"warning: at {', '.join(budgets)}: {text}" for text, budgets in texts.items()]
+    return [line for text in lines for line in _wrapped(text)]
