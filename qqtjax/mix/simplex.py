@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from jax.typing import ArrayLike
 from optax import projections
 
 from qqtjax.errors import InputError
-from qqtjax.laws.fitted import FittedLaw, evaluate
+from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.law import Law
 from qqtjax.laws.repetition import bucket_for
+from qqtjax.mix.predict import errors_of
 from qqtjax.runs import Run
 
 LOCAL = "local, no certificate"
@@ -41,16 +43,20 @@ class Mixes(NamedTuple):
 
 
 def optimize_mixes(
-    fitted: FittedLaw, budgets: ArrayLike, *, starts: ArrayLike | None = None, seed: int = 0
+    fitted: FittedLaw,
+    budgets: Sequence[float] | np.ndarray,
+    *,
+    starts: ArrayLike | None = None,
+    seed: int = 0,
 ) -> Mixes:
     """Weights w on the simplex that minimise the predicted error y(w, n) at each budget n.
 
-        w <- project(w - eta_t g / |g|),  g = dy/dw along the simplex,  eta_t from 0.3 down to 1e-7 geometrically
+        w <- project(w - eta_t g / |g|),   g = dy/dw along the simplex,   eta_t from 0.3 to 1e-7, geometric
 
     The best iterate of the best start is kept, so the result is never worse than a start. Budgets and starts
     are one vmapped jit; new budgets do not compile anew. The error is piecewise smooth with kinks at whole
-    epochs; for `laws.utility` with b < 0 and dilution in [0, 1] it is convex in w, for other laws the result is a
-    local optimum. Nothing certifies it.
+    epochs; for `laws.utility` with b < 0 and dilution in [0, 1] it is convex in w, for other laws the result
+    is a local optimum. Nothing certifies it.
 
     Args:
         fitted: the law.
@@ -87,16 +93,9 @@ def optimize_mixes(
         length = bucket_for(seen.max(), np.ones(width), fitted.pools.sizes) if scans else None
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), fitted.params)
         sizes = jnp.asarray(fitted.pools.sizes, jnp.float64)
-        found = _descend(
-            fitted.law,
-            params,
-            sizes,
-            jnp.asarray(padded),
-            jnp.asarray(begin),
-            length,
-            SCAN_STEPS if scans else STEPS,
-        )
-        weights = np.asarray(found)[:count]
+        steps = SCAN_STEPS if scans else STEPS
+        places = jnp.asarray(padded), jnp.asarray(begin)
+        weights = np.asarray(_descend(fitted.law, params, sizes, *places, length, steps))[:count]
     return _tidied(fitted, seen, weights, given)
 
 
@@ -138,12 +137,8 @@ def _tidied(fitted: FittedLaw, budgets: np.ndarray, weights: np.ndarray, starts:
         options = np.concatenate([given, options], axis=1)
     options = options / options.sum(-1, keepdims=True)
     count, choices, width = options.shape
-    batch = Run(
-        weights=options.reshape(-1, width),
-        sizes=np.broadcast_to(fitted.pools.sizes, (count * choices, width)),
-        samples_seen=np.repeat(budgets, choices),
-    )
-    errors = evaluate(fitted.law, fitted.params, batch).reshape(count, choices)
+    errors = errors_of(fitted, options.reshape(-1, width), np.repeat(budgets, choices))
+    errors = errors.reshape(count, choices)
     # The first option within a hair of the best: starts before the thinned mix before the mix.
     chosen = np.argmax(errors <= errors.min(1, keepdims=True) + NEGLIGIBLE_ERROR, axis=1)
     rows = np.arange(count)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plan.predict import error_table, errors_of, largest
+from qqtjax.mix.predict import error_table, errors_of, largest
 
 # Two predictions this close (in log error) are a tie: rounding must not look like a crossing.
 TIE = 1e-12
@@ -66,10 +66,10 @@ def search_range(
 def find_crossings(fitted: FittedLaw, weights: np.ndarray, low: float, high: float) -> list[Crossing]:
     """All budgets in (low, high) at which two options tie, for every pair, ascending.
 
-    For `laws.utility` log(y - d) of fixed weights is linear in log n between the epoch boundaries n = j N_i / w_i,
-    so a sign change between neighbouring boundaries is one crossing and there are no others. Laws that bend
-    between boundaries are bracketed on 1,024 log-spaced budgets as well, and where two curves nearly touch the
-    least gap is searched for. Every bracket is then solved to 1e-13 relative.
+    For `laws.utility` log(y - d) of fixed weights is linear in log n between the epoch boundaries
+    n = j N_i / w_i, so a sign change between neighbouring boundaries is one crossing and there are no others.
+    Laws that bend between boundaries are bracketed on 1,024 log-spaced budgets as well, and where two curves
+    nearly touch the least gap is searched for. Every bracket is then solved to 1e-13 in log n.
 
     Args:
         fitted: the law.
@@ -122,7 +122,7 @@ def frontier(
 
 
 def log_gap(fitted: FittedLaw, first: np.ndarray, second: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """log y of one mix less log y of another at n = exp(position): `[M]`, from `[M, P]` twice and `[M]`."""
+    """`[M]` log y of one mix less log y of another at n = exp(position), from `[M, P]`, `[M, P]`, `[M]`."""
     seen = np.exp(np.concatenate([position, position]))
     errors = np.log(errors_of(fitted, np.concatenate([first, second]), seen))
     return errors[: len(position)] - errors[len(position) :]

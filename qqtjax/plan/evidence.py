@@ -9,7 +9,7 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plan.predict import errors_with_sizes
+from qqtjax.mix.predict import errors_with_sizes
 from qqtjax.runs import Runs
 
 INTERPOLATION = "interpolation"
@@ -26,8 +26,8 @@ class Score:
         bias: mean of predicted less measured error over the same.
         mae_difference: mean absolute error of predicted differences between two settings at one budget.
         accuracy: share of those pairs whose better one was predicted.
-        regret_filter: measured error of the filter it would choose less that of the best measured filter, mean
-            over budgets; NaN where no budget has two filters.
+        regret_filter: measured error of the filter it would choose less that of the best measured filter,
+            mean over budgets; NaN where no budget has two filters.
         regret: the same over all measured settings.
     """
 
@@ -48,8 +48,8 @@ class Evidence:
         scores: one for each way to predict; the law itself first.
         mixtures: how many different mixtures.
         checkpoints: how many of their checkpoints were scored (each seed counts).
-        left_out: mixture checkpoints outside the measured range of a pool alone, which cannot be interpolated and
-            count for nobody.
+        left_out: mixture checkpoints outside the measured range of a pool alone, which cannot be interpolated
+            and count for nobody.
         pairs: pairs of settings at one budget, at least one of them a mixture; seeds averaged.
         budgets: budgets at which at least two settings were measured, a mixture among them.
     """

@@ -6,12 +6,12 @@ import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.mix import optimize_mixes
+from qqtjax.mix.predict import errors_of
 from qqtjax.plan.crossovers import solve_brackets
-from qqtjax.plan.predict import errors_of
 
 # Below `low` (the scale) the law is still a formula: this far down a wanted error is looked for.
 BELOW = 1e-6
-ROUNDS, SETTLED = 12, 1e-9
+ROUNDS, SETTLED = 12, 1e-7
 
 
 def cheapest_budgets(
@@ -53,8 +53,8 @@ def cheapest_mix(
 
         n <- the least n at which w*(n), the best mix at the last n, reaches the target
 
-    falls monotonically and settles in a few rounds, because at the optimum the error does not change with w to
-    first order.
+    falls monotonically and settles in a few rounds, because at the optimum the error does not change with w
+    to first order.
 
     Args:
         fitted: the law.

@@ -30,9 +30,9 @@ class Option(NamedTuple):
 
 
 def quality_order(fitted: FittedLaw, order: Sequence[str] | None = None) -> list[int]:
-    """Positions of the pools from best to worst: the caller's order, else by fitted utility, most negative first.
+    """Positions of the pools from best to worst: the caller's order, else by fitted utility, least b first.
 
-    Pools of equal utility, and all pools of a law without a utility per pool, keep the order of `fitted.pools`.
+    Pools of equal utility, and all pools of a law without one per pool, keep the order of `fitted.pools`.
 
     Args:
         fitted: the law.
@@ -89,8 +89,8 @@ def named_options(
     """The user's filters, `{name: [pool, ...]}`, and mixes, `{name: {pool: share}}` or `{name: [P] shares}`.
 
     Raises:
-        InputError: an unknown or repeated pool, a pool of unknown size in a filter, wrong shares; the text names
-            which.
+        InputError: an unknown or repeated pool, a pool of unknown size in a filter, wrong shares; the text
+            names which.
     """
     options = []
     for name, chosen in (filters or {}).items():
@@ -102,9 +102,7 @@ def named_options(
         if not places or len(set(places)) < len(places):
             raise InputError(f"filter {name!r}: {members}, expected one or more different pools")
         if len(places) > 1 and not np.all(np.isfinite(pools.sizes[places])):
-            raise InputError(
-                f"filter {name!r}: the union of pools needs the size of each, and one is not known"
-            )
+            raise InputError(f"filter {name!r}: a union needs the size of each pool, and one is not known")
         alone = np.eye(len(pools))[places[0]]
         options.append(Option(name, alone if len(places) == 1 else pools.union(places), 0))
     for name, shares in (mixes or {}).items():

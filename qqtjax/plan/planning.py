@@ -10,12 +10,12 @@ import numpy as np
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
 from qqtjax.mix import optimize_mixes, whole_samples
+from qqtjax.mix.predict import error_table, largest
 from qqtjax.mix.simplex import LOCAL
 from qqtjax.plan.crossovers import find_crossings, frontier, search_range
 from qqtjax.plan.evidence import mixture_evidence
 from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
 from qqtjax.plan.options import Option, all_options, different, quality_order
-from qqtjax.plan.predict import error_table, largest
 from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
 from qqtjax.runs import Runs
 
@@ -62,10 +62,10 @@ def plan(
 ) -> Plan:
     """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
 
-    For each budget n the predicted error y(w, n) of every nested filter, w_i = N_i / sum N over the best k pools,
-    of no filtering and of whatever the user names; the best of them; the best continuous mix (local, no
-    certificate); the rule of thumb "the smallest filter within so many epochs" with its regret. Then every budget
-    at which two options tie.
+    For each budget n the predicted error y(w, n) of every nested filter, w_i = N_i / sum N over the best k
+    pools, of no filtering and of whatever the user names; the best of them; the best continuous mix (local,
+    no certificate); the rule of thumb "the smallest filter within so many epochs" with its regret. Then every
+    budget at which two options tie.
 
     Args:
         fit: a fitted law, with its pools.
@@ -90,14 +90,14 @@ def plan(
         A `Plan`: print it, or take `to_dict()`, `to_frame()`.
 
     Raises:
-        InputError: no budget, one that is not a positive number, FLOPs without a price, an unknown pool, wrong
-            shares, a target that is not positive, several metrics in `runs`.
+        InputError: no budget, one that is not a positive number, FLOPs without a price, an unknown pool,
+            wrong shares, a target that is not positive, several metrics in `runs`.
 
     Example:
         >>> from qqtjax.laws import UtilityParams, utility
         >>> from qqtjax.runs import Pools
         >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.125]),
-        ...                        half_life=np.array([6.7272727, 8.5454545]), reference_size=np.full(2, 12.8e6))
+        ...                        half_life=np.array([6.727, 8.545]), reference_size=np.full(2, 12.8e6))
         >>> pools = Pools.of({"top10": 12.8e6, "top20": 12.8e6})
         >>> answer = plan(FittedLaw(utility, params, pools), [32e6, 128e6])
         >>> [row.best.name for row in answer.rows]
@@ -120,6 +120,7 @@ def plan(
         fitted = fit.with_sizes(sizes)
         before = dict(zip(fit.pools.names, fit.pools.sizes, strict=True))
         resized = {name: (float(before[name]), float(size)) for name, size in sizes.items()}
+    others = _on_the_same_pools(reference_laws or {}, fitted, sizes)
     ranked = quality_order(fitted, order)
     question = _Question(
         options=all_options(fitted, ranked, filters, mixes),
@@ -149,7 +150,7 @@ def plan(
         target=target,
         resized=resized,
         dilutions=_dilutions(fitted, question, rows) if sizes else (),
-        beside=tuple(_beside(each, name, question, sizes) for name, each in (reference_laws or {}).items()),
+        beside=tuple(_variant(each, name, question) for name, each in others.items()),
         evidence=None if runs is None else mixture_evidence(fit, runs, blind=blind, others=reference_laws),
         warnings=_warnings(fitted, question, rows, high),
     )
@@ -260,7 +261,7 @@ def _row_warnings(
     scale = largest(fitted.params, "scale")
     if scale and budget < scale:
         warnings.append(
-            f"below the scale of {scale:.4g} samples, where all pools tie: the law ranks filters the wrong way round"
+            f"below the scale of {scale:.4g} samples, where all pools tie: the law ranks filters in reverse"
         )
     above = [recipe.name for recipe in [*recipes, mix] if recipe.impossible]
     if above:
@@ -275,23 +276,21 @@ def _warnings(
     fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], high: float
 ) -> tuple[str, ...]:
     warnings = []
-    unknown = [
-        name for name, size in zip(fitted.pools.names, fitted.pools.sizes, strict=True) if np.isinf(size)
-    ]
+    sizes = dict(zip(fitted.pools.names, fitted.pools.sizes, strict=True))
+    unknown = [name for name, size in sizes.items() if np.isinf(size)]
     if unknown and len(fitted.pools) > 1:
         warnings.append(f"no union with {', '.join(unknown)}: its size is not known; it is shown alone")
     scale = largest(fitted.params, "scale")
     if scale:
         picked = [recipe.weights for row in rows for recipe in (row.best, row.mix)]
-        sizes = dict(zip(fitted.pools.names, fitted.pools.sizes, strict=True))
         small = [name for name, size in sizes.items() if any(each[name] * scale > size for each in picked)]
         if small:
             warnings.append(
-                f"the scale of {scale:.4g} samples exceeds an epoch of {', '.join(small)}: many epochs of it can be "
-                "predicted to hurt"
+                f"the scale of {scale:.4g} samples is above an epoch of {', '.join(small)}: many of its epochs "
+                "may be predicted to hurt"
             )
     reach = max(question.budgets, default=0.0)
-    if question.horizon and high < question.horizon or high < reach:
+    if high < max(question.horizon or 0.0, reach):
         warnings.append(f"crossovers were searched up to {high:.4g} samples only: beyond lie too many epochs")
     return tuple(warnings)
 
@@ -312,9 +311,7 @@ def _changes(
             below=options[crossing.below].name,
             above=options[crossing.above].name,
             decides=crossing.samples_seen in deciding,
-            extrapolation=_farther(
-                fitted, [weights[crossing.below], weights[crossing.above]], crossing.samples_seen
-            ),
+            extrapolation=_outside(fitted, weights[[crossing.below, crossing.above]], crossing.samples_seen),
         )
         for crossing in found
     )
@@ -325,7 +322,7 @@ def _changes(
     return crossovers, shown, high
 
 
-def _farther(fitted: FittedLaw, weights: Sequence[np.ndarray], samples_seen: float) -> str:
+def _outside(fitted: FittedLaw, weights: np.ndarray, samples_seen: float) -> str:
     reasons = [fitted.extrapolation(each, samples_seen) for each in weights]
     return next((reason for reason in reasons if reason), "")
 
@@ -374,15 +371,16 @@ def _variant(fitted: FittedLaw, name: str, question: _Question) -> Variant:
     return Variant(name, _rows(fitted, question), _changes(fitted, question)[1])
 
 
-def _beside(fitted: FittedLaw, name: str, question: _Question, sizes: Mapping[str, float] | None) -> Variant:
-    names = [fitted.pools.names[i] for i in question.order if i < len(fitted.pools)]
-    if any(option.weights.shape != (len(fitted.pools),) for option in question.options) or len(names) < len(
-        question.order
-    ):
-        raise InputError(
-            f"reference law {name!r}: its pools are {', '.join(fitted.pools.names)}, not those of the plan"
-        )
-    return _variant(fitted.with_sizes(sizes) if sizes else fitted, name, question)
+def _on_the_same_pools(
+    laws: Mapping[str, FittedLaw], fitted: FittedLaw, sizes: Mapping[str, float] | None
+) -> dict[str, FittedLaw]:
+    for name, each in laws.items():
+        if each.pools.names != fitted.pools.names:
+            raise InputError(
+                f"reference law {name!r}: its pools are {', '.join(each.pools.names)}; expected "
+                f"{', '.join(fitted.pools.names)}"
+            )
+    return {name: each.with_sizes(sizes) if sizes else each for name, each in laws.items()}
 
 
 def _dilutions(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow]) -> tuple[Variant, ...]:

@@ -106,6 +106,8 @@ def _answer(row: PlanRow, plan: Plan) -> str:
         f"{count_text(row.samples_seen)} samples: train on {row.best.name}{_of_pools(row.best, plan)}: "
         f"predicted {plan.metric} {error_text(row.best.error)}"
     )
+    if plan.scale and row.samples_seen < plan.scale:
+        return f"{text}, but do not trust it: below the law's scale of {count_text(plan.scale)}"
     if row.best.error - row.mix.error > 5e-5:
         return (
             f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
@@ -118,8 +120,8 @@ def _target_answer(target: Target, plan: Plan) -> str:
     floor = "" if target.floor is None else f"; the law's floor is {error_text(target.floor)}"
     if target.best is None and target.mix is None:
         return (
-            f"{wanted}: nothing reaches it within {count_text(target.horizon)} samples; the least predicted there is "
-            f"{error_text(target.limit)}{floor}"
+            f"{wanted}: nothing reaches it within {count_text(target.horizon)} samples; the least predicted "
+            f"there is {error_text(target.limit)}{floor}"
         )
     if target.best is None or target.samples_seen is None:
         text = f"{wanted}: no filter reaches it within {count_text(target.horizon)} samples"
@@ -158,9 +160,8 @@ def _clipped(text: str, width: int) -> str:
 
 
 def _table(rows: Sequence[PlanRow], plan: Plan) -> list[str]:
-    lines = [
-        f"{'budget':>8}  {'best filter':<17} {'error':>6}   {'best mix':<17} {'error':>6}   {'rule':<8} regret"
-    ]
+    names = ("budget", "best filter", "error", "best mix", "error", "rule", "regret")
+    lines = ["{:>8}  {:<17} {:>6}   {:<17} {:>6}   {:<8} {:>6}".format(*names)]
     for row in rows:
         shares = shares_text(list(row.mix.weights.values()), 17)
         rule = "all" if row.rule.pools == len(plan.pools) else f"top {row.rule.pools}"
@@ -213,14 +214,12 @@ def _evidence_lines(evidence: Evidence) -> list[str]:
         f"({evidence.left_out} outside the range of the single pools left out), {evidence.pairs} pairs at "
         f"{evidence.budgets} budgets"
     )
-    lines.append(
-        f"{'predicted by':<28} {'MAE':>7} {'MAE diff':>9} {'pairs right':>12} {'regret':>7} {'filters':>8}"
-    )
+    line = "{:<26} {:>7} {:>10} {:>11} {:>9} {:>11}"
+    lines.append(line.format("predicted by", "MAE", "MAE diff.", "pairs right", "regret", "of filters"))
     for score in evidence.scores:
-        lines.append(
-            f"{_clipped(score.name, 28):<28} {error_text(score.mae):>7} {error_text(score.mae_difference):>9} "
-            f"{score.accuracy:>11.0%}  {error_text(score.regret):>7} {error_text(score.regret_filter):>8}"
-        )
+        errors = [error_text(score.mae), error_text(score.mae_difference)]
+        choices = [error_text(score.regret), error_text(score.regret_filter)]
+        lines.append(line.format(_clipped(score.name, 26), *errors, f"{score.accuracy:.0%}", *choices))
     return lines
 
 

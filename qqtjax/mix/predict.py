@@ -1,4 +1,4 @@
-"""Predictions for any number of mixes and budgets in batches of two shapes, so that little is compiled."""
+"""Predictions for any number of mixes and budgets, in batches of one shape, so that little is compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from qqtjax.laws.fitted import FittedLaw, evaluate
 from qqtjax.runs import Run
 
-SMALL_BATCH, BATCH = 64, 1024
+BATCH = 1024
+SMALL_BATCH = 64  # for laws that scan, whose cost is in each row
+FEW = 8  # an eighth of the most epochs is few
 
 
 def errors_of(fitted: FittedLaw, weights: np.ndarray, samples_seen: np.ndarray) -> np.ndarray:
@@ -34,16 +36,24 @@ def errors_with_sizes(
 ) -> np.ndarray:
     """Predicted errors `[M]` of M runs whose pools have their own sizes `[M, P]`; see `errors_of`."""
     seen = np.asarray(samples_seen, np.float64)
-    count = len(weights)
-    size = SMALL_BATCH if count <= SMALL_BATCH else BATCH
-    # Laws that scan pay for the most epochs in a batch: like with like.
-    order = np.argsort(np.max(weights / sizes, axis=1) * seen, kind="stable")
-    errors = np.empty(count)
-    for start in range(0, count, size):
-        rows = order[start : start + size]
-        padded = np.pad(rows, (0, size - len(rows)), mode="edge")
-        batch = Run(weights=weights[padded], sizes=sizes[padded], samples_seen=seen[padded])
-        errors[rows] = evaluate(fitted.law, fitted.params, batch)[: len(rows)]
+    if not len(seen):
+        return np.zeros(0)
+    scans = fitted.law.scans(fitted.params)
+    size = SMALL_BATCH if scans and len(seen) <= SMALL_BATCH else BATCH
+    epochs = np.max(weights / sizes, axis=1) * seen
+    # A law that scans is as slow as the most epochs of a batch and compiles for each length: few epochs apart
+    # from many, and one length each, by a last row of the most epochs in every batch.
+    apart = scans and len(seen) > BATCH
+    few = epochs < np.max(epochs) / FEW if apart else np.zeros(len(seen), bool)
+    errors = np.empty(len(seen))
+    for group in (np.flatnonzero(few), np.flatnonzero(~few)):
+        step = size - 1 if scans else size
+        for start in range(0, len(group), step):
+            rows = group[start : start + step]
+            last = group[np.argmax(epochs[group])] if scans else rows[-1]
+            padded = np.concatenate([rows, np.full(size - len(rows), last)])
+            batch = Run(weights=weights[padded], sizes=sizes[padded], samples_seen=seen[padded])
+            errors[rows] = evaluate(fitted.law, fitted.params, batch)[: len(rows)]
     return errors
 
 
