@@ -1,1 +1,36 @@
-"""qqtjax: which data should I train on for my compute budget, and how sure am I?"""
+"""qqtjax: which data should I train on for my compute budget, and how sure am I?
+
+    measured runs  ->  fitted law  ->  plan: the best filter and the best mix at each budget
+
+Example:
+    >>> import qqtjax as qqt
+    >>> runs = qqt.wordclip("C")
+    >>> fitted = qqt.fit(runs.select(runs.single))
+    >>> plan = qqt.plan(fitted, budgets=[20e3, 80e3, 320e3], runs=runs)
+"""
+
+from qqtjax import laws as laws
+from qqtjax.cache import enable_compile_cache as enable_compile_cache
+from qqtjax.errors import InputError as InputError
+from qqtjax.errors import MaxEpochsError as MaxEpochsError
+from qqtjax.errors import QQTError as QQTError
+from qqtjax.errors import QQTWarning as QQTWarning
+from qqtjax.fit import LBFGS as LBFGS
+from qqtjax.fit import Adam as Adam
+from qqtjax.fit import LevenbergMarquardt as LevenbergMarquardt
+from qqtjax.fit import fit as fit
+from qqtjax.fit import fit_metrics as fit_metrics
+from qqtjax.io.read import read_runs as read_runs
+from qqtjax.io.saved import load_fit as load_fit
+from qqtjax.io.saved import save_fit as save_fit
+from qqtjax.io.tables import published as published
+from qqtjax.io.tables import wordclip as wordclip
+from qqtjax.laws import FittedLaw as FittedLaw
+from qqtjax.plan import Plan as Plan
+from qqtjax.plan import mixture_evidence as mixture_evidence
+from qqtjax.plan import plan as plan
+from qqtjax.runs import Pools as Pools
+from qqtjax.runs import Run as Run
+from qqtjax.runs import Runs as Runs
+
+__version__ = "0.1.0"

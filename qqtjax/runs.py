@@ -192,6 +192,15 @@ class Runs:
         """`[M, P]` epochs K_i = n w_i / N_i that each pool has been through."""
         return self.samples_seen[:, None] * self.weights / self.sizes
 
+    def to_fit(self) -> np.ndarray:
+        """`[M]` bool: the rows to fit so that the others can check the fit.
+
+        The pools alone where every pool was measured alone at two checkpoints or more; else every row.
+        """
+        alone = self.single
+        counts = np.bincount(self.source[alone], minlength=len(self.pools))
+        return alone if np.all(counts >= 2) else np.ones(len(self), bool)
+
     def as_run(self) -> Run:
         """All checkpoints as one batched `Run` (leading axis M), ready for `jax.vmap`."""
         return Run(

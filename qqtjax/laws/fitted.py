@@ -184,11 +184,11 @@ class FittedLaw:
             return ""
         reasons = []
         most = self.seen.samples_seen[1]
-        if samples_seen > most * 1.001:
+        if samples_seen > most * 1.05:
             reasons.append(f"{samples_seen / most:.3g}x the most samples seen")
         beyond = self.epochs(weights, samples_seen) / np.maximum(self.seen.epochs, 1.0)
         worst = int(np.argmax(beyond))
-        if beyond[worst] > 1.001:
+        if beyond[worst] > 1.05:
             reasons.append(f"{beyond[worst]:.3g}x the epochs fitted of {self.pools.names[worst]}")
         return ", ".join(reasons)
 

@@ -1,0 +1,3 @@
+"""The command line: `qqt plan`, `qqt fit`, `qqt predict`."""
+
+from qqtjax.cli.main import main as main
