@@ -13,17 +13,17 @@ from qqtjax.errors import InputError
 from qqtjax.io.counts import parse_count
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 Place = Callable[..., str]
-"""`place(row=None, column=None)` says where a cell stands, such as `runs.csv, row 3 (line 4), column 'error'`."""
+"""`place(row=None, column=None)` says where: `runs.csv, row 3 (line 4), column 'error'`; rows from 0."""
 
 FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
 FLAGS |= {"false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}
 
 
 def table_place(name: str, line: Callable[[int], int] | None = None) -> Place:
-    """The `Place` of a table: its name, the row counted from 1, and the line of the file where there is one."""
+    """The `Place` of a table: its name, the row as people count (from 1), and the line of a file."""
 
     def place(row: int | None = None, column: str | None = None) -> str:
         text = name
@@ -73,7 +73,7 @@ def plain(value: object) -> object:
     return repr(value) if isinstance(value, list | dict | set | np.ndarray) else value
 
 
-def distinct(series: Series) -> tuple[np.ndarray, list[Any]]:
+def distinct(series: Any) -> tuple[np.ndarray, list[Any]]:
     """`[M]` codes (-1 where empty) into the distinct cells, in order of appearance."""
     import pandas as pd
 
@@ -143,3 +143,23 @@ def flags(frame: DataFrame, column: str, place: Place) -> np.ndarray:
         column,
     )
     return meanings.astype(bool)
+
+
+def require(frame: DataFrame, column: str, place: Place) -> None:
+    """Raise `InputError` if a column is not there, saying which are."""
+    if column not in frame:
+        names = [str(name) for name in frame.columns]
+        raise InputError(
+            f"{place()}: no column {column!r}; the columns are {', '.join(names)}{nearest(column, names)}"
+        )
+
+
+def first_rows(code: np.ndarray) -> list[int]:
+    """The first row of each code; -1 is none."""
+    values, rows = np.unique(code, return_index=True)
+    return rows[values >= 0].tolist()
+
+
+def first_of_each(code: np.ndarray) -> np.ndarray:
+    """The first row of each distinct code, in order of the rows."""
+    return np.sort(np.unique(code, return_index=True)[1])

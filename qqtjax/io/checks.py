@@ -14,15 +14,15 @@ def check_runs(runs: Runs) -> list[str]:
         runs: measured checkpoints.
 
     Returns:
-        One line for each: a pool with one checkpoint or none, no repeated epoch anywhere, no checkpoint inside
-        the first epoch, checkpoints that did not end their own learning-rate schedule.
+        One line for each: a pool with one checkpoint or none, no repeated epoch anywhere, no checkpoint
+        inside the first epoch, checkpoints that did not end their own learning-rate schedule.
 
     Example:
         >>> from qqtjax.runs import Pools
         >>> import numpy as np
-        >>> zeros = np.zeros(2, int)
-        >>> runs = Runs(pools=Pools.of({"top10": 1e6}), source=zeros, mixes=np.zeros((0, 1)),
-        ...             mix_sizes=np.zeros((0, 1)), samples_seen=np.array([2e5, 5e5]), error=np.array([0.9, 0.8]),
+        >>> zeros, none = np.zeros(2, int), np.zeros((0, 1))
+        >>> runs = Runs(pools=Pools.of({"top10": 1e6}), source=zeros, mixes=none, mix_sizes=none,
+        ...             samples_seen=np.array([2e5, 5e5]), error=np.array([0.9, 0.8]),
         ...             run=zeros, run_names=("a",), seed=zeros, metric=zeros)
         >>> check_runs(runs)
         ['no checkpoint repeats any pool: the half-lives (tau) are not identified']
@@ -34,7 +34,8 @@ def check_runs(runs: Runs) -> list[str]:
         found.append(f"no checkpoint uses {listed(names[counts == 0])}: nothing is known about it")
     if (counts == 1).any():
         found.append(
-            f"one checkpoint only of {listed(names[counts == 1])}: utility and half-life are not both identified"
+            f"one checkpoint only of {listed(names[counts == 1])}: "
+            "utility and half-life are not both identified"
         )
     if len(runs) and not (most > 1).any():
         found.append("no checkpoint repeats any pool: the half-lives (tau) are not identified")
@@ -47,14 +48,14 @@ def check_runs(runs: Runs) -> list[str]:
         )
     if runs.annealed is not None and not runs.annealed.all():
         found.append(
-            f"{np.count_nonzero(~runs.annealed)} of {len(runs)} checkpoints did not end their own learning-rate "
-            "schedule (annealed is false): they are fitted as if they were finished runs"
+            f"{np.count_nonzero(~runs.annealed)} of {len(runs)} checkpoints did not end their own "
+            "learning-rate schedule (annealed is false): they are fitted as if they were finished runs"
         )
     return found
 
 
 def epochs_of_pools(runs: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`[P]` fewest and most epochs that a checkpoint has been through each pool, and `[P]` checkpoints (2: or more).
+    """`[P]` fewest and most epochs of a checkpoint in each pool, and `[P]` how many checkpoints (2: or more).
 
     Works on the distinct sources, so that a long table of single pools is never made dense.
     """

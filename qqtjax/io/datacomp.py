@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.io.cells import Place, nearest
 from qqtjax.io.files import check_text, json_object, read_bytes
-from qqtjax.io.tidy import argument_size
-from qqtjax.io.wide import match_pool
+from qqtjax.io.sizes import argument_size
+from qqtjax.io.wide import match_pool, pools_named
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,7 +35,7 @@ class Evaluation(NamedTuple):
 
 
 def tidy_from_datacomp(
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     *,
     pools: Mapping[str, float | str] | None,
     samples_per_epoch: float | str | Mapping[str, float | str] | None,
@@ -43,8 +44,8 @@ def tidy_from_datacomp(
     """One row for each checkpoint and task, from `key` and `metrics.main_metric` (an accuracy).
 
     Two layouts, also mixed: `{pool}/eval_results_epoch_{k}_step_-1.jsonl` (one run, its checkpoints) and
-    `{pool}_{k}x/eval_results.jsonl` (one run for each length). The folder may also be that of one pool. A folder
-    belongs to the pool whose name it contains; folders of no pool are left out with a warning.
+    `{pool}_{k}x/eval_results.jsonl` (one run for each length). The folder may also be that of one pool. A
+    folder belongs to the pool whose name it contains; folders of no pool are left out with a warning.
 
     Args:
         folder: the root folder.
@@ -104,9 +105,9 @@ def find_evaluations(root: Path) -> list[Evaluation]:
         elif path.name.startswith("eval_results"):
             skipped.append(path)
     if found and skipped:
+        more = f" (and {len(skipped) - 1} more files)" if len(skipped) > 1 else ""
         warnings.warn(
-            f"{skipped[0]}: left out{f', and {len(skipped) - 1} more' if len(skipped) > 1 else ''}: it does not say "
-            f"after which whole epoch it was made, expected {EXPECTED}",
+            f"{skipped[0]}: left out: it names no whole epoch, expected {EXPECTED}{more}",
             QQTWarning,
             stacklevel=5,
         )
@@ -126,17 +127,14 @@ def owners_of(
         return {folders[0]: next(iter(pools))}
     owners, strangers = {}, []
     for folder in folders:
-        try:
+        if pools_named(folder, pools):
             owners[folder] = match_pool(folder, pools, str(root))
-        except InputError as problem:
-            if "no pool in" not in str(problem):
-                raise
+        else:
             strangers.append(folder)
     for pool in pools:
         if pool not in owners.values():
-            raise InputError(
-                f"{root}: no folder for pool {pool!r}; the folders are {', '.join(folders)}{nearest(pool, folders)}"
-            )
+            there = f"the folders are {', '.join(folders)}{nearest(pool, folders)}"
+            raise InputError(f"{root}: no folder for pool {pool!r}; {there}")
     if strangers:
         warnings.warn(
             f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=5
@@ -193,9 +191,8 @@ def read_evaluation(path: Path, tasks: Sequence[str]) -> dict[str, tuple[float, 
                 f"{where}: found {accuracy!r} under metrics.main_metric of {key!r}, expected an accuracy"
             )
         if key in found and found[key][0] != accuracy:
-            raise InputError(
-                f"{where}: {key!r} is {accuracy}, and {found[key][0]} on line {found[key][1]}; expected one value"
-            )
+            before, at = found[key]
+            raise InputError(f"{where}: {key!r} is {accuracy}, and {before} on line {at}; expected one value")
         found.setdefault(key, (float(accuracy), line))
     for task in tasks:
         if task not in found:

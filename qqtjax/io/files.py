@@ -123,11 +123,12 @@ def csv_frame(data: bytes, name: str) -> tuple[DataFrame, Place]:
         skipinitialspace=True,
         keep_default_na=False,
         na_values=[""],
+        low_memory=False,  # else the cells of one column may come in several types
     )
     if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):  # later versions round correctly by default
         options["float_precision"] = "round_trip"
 
-    def read(types: Any) -> DataFrame:
+    def read(types: dict[str, str]) -> DataFrame:
         import warnings
 
         with warnings.catch_warnings():
@@ -140,7 +141,7 @@ def csv_frame(data: bytes, name: str) -> tuple[DataFrame, Place]:
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             raise
         except ValueError:  # a number as 32M, or no number at all: `numbers` tells them apart
-            frame = read("category")
+            frame = read({column: kind for column, kind in types.items() if kind == "category"})
     except (pd.errors.ParserError, pd.errors.ParserWarning) as problem:
         raise InputError(csv_problem(data, delimiter, len(header), name, str(problem))) from None
     return frame, table_place(name, line)
@@ -151,7 +152,8 @@ def csv_problem(data: bytes, delimiter: str, width: int, name: str, reason: str)
     try:
         for row, (line, fields) in enumerate(csv_records(data, delimiter)):
             if len(fields) > width:
-                return f"{name}, row {row} (line {line}): found {len(fields)} fields, expected {width} as in the header"
+                where = f"{name}, row {row} (line {line})"
+                return f"{where}: found {len(fields)} fields, expected {width} as in the header"
     except csv.Error as problem:
         reason = str(problem)
     if "EOF inside string" in reason:

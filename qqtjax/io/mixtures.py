@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import Place, numbers, refuse, texts
+from qqtjax.io.cells import Place, first_rows, numbers, refuse, texts
 from qqtjax.io.counts import parse_count
 from qqtjax.runs import WEIGHT_SUM_TOLERANCE
 
@@ -42,7 +42,7 @@ def parse_weights(text: str) -> dict[str, float]:
         text: `name=share` pairs; a name may contain spaces. Shares sum to 1.
 
     Raises:
-        InputError: anything else, a share that is negative or not finite, a pool named twice, a sum other than 1.
+        InputError: anything else: a share that is negative or infinite, a pool twice, a sum other than 1.
 
     Example:
         >>> parse_weights("top 10%=.7; top 20%=.3")
@@ -136,12 +136,6 @@ def weight_columns(frame: DataFrame) -> list[str]:
         is_pool = "pool" in frame and "decay" in texts(frame, "pool")[1]
         columns = [column for column in columns if is_pool or column != f"{PREFIX}decay"]
     return columns
-
-
-def first_rows(code: np.ndarray) -> list[int]:
-    """The first row of each code; -1 is none."""
-    values, rows = np.unique(code, return_index=True)
-    return rows[values >= 0].tolist()
 
 
 def write_weights(shares: dict[str, float]) -> str:

@@ -40,7 +40,7 @@ class Shells(NamedTuple):
 
     @property
     def weights(self) -> np.ndarray:
-        """`[F, S]` weights of uniform sampling from each named pool; a pool that is one shell has weight 1."""
+        """`[F, S]` weights of uniform sampling from each named pool: 1 for a pool that is one shell."""
         parts = np.where(self.members, self.sizes, 0.0)
         alone = self.members.sum(axis=1, keepdims=True) == 1
         with np.errstate(invalid="ignore"):
@@ -68,13 +68,12 @@ def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: 
     for larger, smaller in contains.items():
         for name in (larger, smaller):
             if name not in sizes:
-                raise InputError(
-                    f"{where}: nested filter {name!r} is no pool; the pools are {', '.join(sizes)}{nearest(name, sizes)}"
-                )
+                known = f"the pools are {', '.join(sizes)}{nearest(name, sizes)}"
+                raise InputError(f"{where}: nested filter {name!r} is no pool; {known}")
         if smaller in outer:
             raise InputError(
-                f"{where}: both {outer[smaller]!r} and {larger!r} contain {smaller!r}; expected a chain of filters, "
-                "each with one next larger filter"
+                f"{where}: both {outer[smaller]!r} and {larger!r} contain {smaller!r}; "
+                "expected a chain of filters, each with one next larger filter"
             )
         outer[smaller] = larger
         if not sizes[smaller] < sizes[larger] < np.inf:
@@ -85,9 +84,8 @@ def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: 
     names = [f"{name} minus {contains[name]}" if name in contains else name for name in sizes]
     for name, shell in zip(sizes, names, strict=True):
         if shell != name and shell in sizes:
-            raise InputError(
-                f"{where}: pool {shell!r} is also a part of nested filter {name!r}; give it as weights '{shell}=1'"
-            )
+            hint = f"give its rows the weights '{shell}=1'"
+            raise InputError(f"{where}: pool {shell!r} is also a part of nested filter {name!r}; {hint}")
     shell_sizes = np.array([size - sizes.get(contains.get(name, ""), 0.0) for name, size in sizes.items()])
     position = {name: row for row, name in enumerate(sizes)}
     members = np.eye(len(names), dtype=bool)
@@ -104,7 +102,7 @@ def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: 
 def contained(
     frame: DataFrame,
     pool: np.ndarray,
-    pool_names: Sequence[str],
+    pool_names: list[str],
     nested: Sequence[str] | None,
     known: Mapping[str, float],
     place: Place,
@@ -152,7 +150,7 @@ def contained(
 
 
 def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], where: str) -> None:
-    """Raise `InputError` if names such as top10 and top20, and sizes in that proportion, tell of nested filters."""
+    """Raise `InputError` if names such as top10 and top20, sized in proportion, tell of nested filters."""
     declared = set(contains) | set(contains.values())
     seen: dict[str, list[tuple[float, float, str]]] = {}
     for name, size in sizes.items():
@@ -168,7 +166,8 @@ def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], w
             if larger_number > number and abs(growth - 1) < PROPORTION_TOLERANCE:
                 filters = [each[2] for each in sorted(group)]
                 raise InputError(
-                    f"{where}: pools {name!r} ({show_count(size)} samples) and {larger!r} ({show_count(larger_size)}) "
-                    f"read as nested filters, each containing the smaller one: say nested={filters!r} or add a column "
-                    "'includes' (the next smaller filter) if they are, disjoint=True if they share no samples"
+                    f"{where}: pools {name!r} ({show_count(size)} samples) and {larger!r} "
+                    f"({show_count(larger_size)}) read as nested filters, each containing the smaller one: "
+                    f"say nested={filters!r} or add a column 'includes' (the next smaller filter) if they "
+                    "are, disjoint=True if they share no samples"
                 )

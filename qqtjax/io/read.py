@@ -36,14 +36,15 @@ def read_runs(
     samples_per_step: float | None = None,
     samples_per_epoch: float | str | Mapping[str, float | str] | None = None,
 ) -> Runs:
-    """Read measured runs: a table with one row a checkpoint, a tracker's wide export, or a folder of evaluations.
+    """Read measured runs: a table with one row a checkpoint, a wide export, or a folder of evaluations.
 
     The table has the columns `pool, pool_size, samples_seen, error` (or `accuracy`, taken as 1 - error, or
-    `loss`), and, if wanted, `run, seed, metric, model_size, annealed, eval_size`; mixtures have `weights` (text
-    such as `top10=.7 top20=.3`) or columns `weight_<pool>`, and `subsample` (the share of each pool's samples
-    that the run draws from). A pool known only from mixtures has its size in a column `size_<pool>` or in
-    `pools`. Counts may be written 32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain each other
-    are declared by `nested` or by a column `includes` (the next smaller filter), and become disjoint shells.
+    `loss`), and, if wanted, `run, seed, metric, model_size, annealed, eval_size`. Mixtures have `weights`
+    (text such as `top10=.7 top20=.3`) or columns `weight_<pool>`, and `subsample` (the share of each pool's
+    samples that the run draws from). A pool known only from mixtures has its size in a column `size_<pool>`
+    or in `pools`. Counts may be written 32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain
+    each other are declared by `nested` or by a column `includes` (the next smaller filter), and become
+    disjoint shells.
 
     Args:
         source: a path to CSV, JSON lines or Parquet; `-` for CSV or JSON lines on standard input; a folder of
@@ -54,7 +55,7 @@ def read_runs(
         disjoint: pools whose names and sizes read as nested filters share no samples.
         metric: the metric to keep, or several to keep side by side; None keeps all (of a folder: ImageNet).
         tasks: metrics to average into one.
-        value: which of error, accuracy and loss is meant, where the table has several or its headers do not tell.
+        value: which of error, accuracy and loss is meant, where a table has several or does not tell.
         samples_per_step: samples seen in one step of a wide table.
         samples_per_epoch: samples seen in one epoch of a folder's trainer, for all pools or by pool.
 

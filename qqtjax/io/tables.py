@@ -47,11 +47,11 @@ def wordclip(family: str = "C", roles: Sequence[str] = ("single", "mixture")) ->
             raise InputError(
                 f"unknown role {role!r} of word-CLIP; the roles are {', '.join(ROLES)}{nearest(role, ROLES)}"
             )
-    frame = frame[frame["family"] == family]
-    alone = frame[frame["role"] == "single"].drop_duplicates("pool").reset_index(drop=True)
+    frame = frame.loc[frame["family"] == family]
+    alone = frame.loc[frame["role"] == "single"].drop_duplicates(subset=["pool"]).reset_index(drop=True)
     sizes = dict(zip(alone["pool"].astype(str), numbers(alone, "pool_size", place).tolist(), strict=True))
     rows = np.isin(frame["role"].astype(str), [roles] if isinstance(roles, str) else list(roles))
-    return make_runs(frame[rows].reset_index(drop=True), table_place("wordclip.csv"), pools=sizes)
+    return make_runs(frame.loc[rows].reset_index(drop=True), table_place("wordclip.csv"), pools=sizes)
 
 
 def published(name: str = "datacomp-tmars") -> dict[str, Any]:

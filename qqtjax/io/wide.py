@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +43,8 @@ def tidy_from_wide(
     """One row a filled cell. A header such as `top10 - val/error` names the run, and the metric after ` - `.
 
     The run's pool is the one of `pools` whose name is in the run's name, or the run's name is weights such as
-    `top10=.7 top20=.3`. A `seed3` in it is the seed. Empty cells, `__MIN` and `__MAX` columns are skipped; so are
-    cells at step 0, with a warning: the laws begin after the first sample.
+    `top10=.7 top20=.3`. A `seed3` in it is the seed. Empty cells, `__MIN` and `__MAX` columns are skipped; so
+    are cells at step 0, with a warning: the laws begin after the first sample.
 
     Args:
         frame: a step column (or `samples_seen`) and one column a run.
@@ -150,17 +150,13 @@ def value_kind(measure: str, column: str, place: Place) -> str:
     )
 
 
-def match_pool(name: str, pools: Mapping[str, float | str], where: str) -> str:
-    """The pool that a run's or folder's name contains: itself, or the longest one between separators.
-
-    Raises:
-        InputError: none, or two.
-    """
-    if name in pools:
-        return name
+def pools_named(name: str, pools: Iterable[str]) -> list[str]:
+    """The pools that a run's or folder's name contains: itself, or the longest ones between separators."""
     spans = {}
     for pool in pools:
         match = re.search(rf"(?<![A-Za-z0-9.]){re.escape(pool)}(?![A-Za-z0-9.])", name)
+        if pool == name:
+            return [pool]
         if match:
             spans[pool] = match.span()
     inner = {
@@ -169,11 +165,19 @@ def match_pool(name: str, pools: Mapping[str, float | str], where: str) -> str:
         for other, (low, high) in spans.items()
         if other != pool and low <= start and end <= high
     }
-    found = [pool for pool in spans if pool not in inner]
+    return [pool for pool in spans if pool not in inner]
+
+
+def match_pool(name: str, pools: Mapping[str, float | str], where: str) -> str:
+    """The one pool that a run's or folder's name contains.
+
+    Raises:
+        InputError: none, or two.
+    """
+    found = pools_named(name, pools)
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{where}: run {name!r} names the pools {' and '.join(found)}, expected one")
-    raise InputError(
-        f"{where}: no pool in the name {name!r}; the pools are {', '.join(pools)}{nearest(name, pools)}"
-    )
+        raise InputError(f"{where}: {name!r} names the pools {' and '.join(found)}, expected one")
+    known = f"the pools are {', '.join(pools)}{nearest(name, pools)}"
+    raise InputError(f"{where}: no pool in the name {name!r}; {known}")
