@@ -191,4 +191,8 @@ def value_and_slopes(epochs: ArrayLike, log_ratio: ArrayLike, rate: ArrayLike) -
     dtype, (k, r, lam) = _prepare(epochs, log_ratio, rate)
     value, power, slope = _evaluate(_table(k.dtype), k, r, lam)
     shape = jnp.broadcast_shapes(k.shape, r.shape, lam.shape)
-    return tuple(jnp.broadcast_to(x, shape).astype(dtype) for x in (value, power, lam * slope))
+
+    def finish(x: Array) -> Array:
+        return jnp.broadcast_to(x, shape).astype(dtype)
+
+    return finish(value), finish(power), finish(lam * slope)
