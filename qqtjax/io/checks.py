@@ -31,7 +31,7 @@ def check_runs(runs: Runs) -> list[str]:
     names = np.array(runs.pools.names)
     found = []
     if (counts == 0).any():
-        found.append(f"no checkpoint uses {listed(names[counts == 0])}: nothing is known about it")
+        found.append(f"no checkpoint uses {listed(names[counts == 0])}")
     if (counts == 1).any():
         found.append(
             f"one checkpoint only of {listed(names[counts == 1])}: "

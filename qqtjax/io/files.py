@@ -128,7 +128,7 @@ def csv_frame(data: bytes, name: str) -> tuple[DataFrame, Place]:
     if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):  # later versions round correctly by default
         options["float_precision"] = "round_trip"
 
-    def read(types: dict[str, str]) -> DataFrame:
+    def read(types: Any) -> DataFrame:
         import warnings
 
         with warnings.catch_warnings():
