@@ -19,6 +19,7 @@ from qqtjax.laws.closed_form import decayed_epochs, value_and_slopes
 from qqtjax.laws.closed_form_coefficients import FLOAT32, FLOAT64
 
 DIGITS = 40
+LANES = 1024
 DERIVE = Path(__file__).resolve().parents[1] / "benchmarks" / "closed_form" / "derive.py"
 TOLERANCE_H, TOLERANCE_Q1, TOLERANCE_FLOAT32 = 1e-13, 1e-13, 3e-6
 
@@ -98,6 +99,24 @@ def gap(measured: jax.Array, exact: list[mp.mpf]) -> np.ndarray:
     )
 
 
+def padded(function):
+    """The function on arrays brought to one length, so that it compiles once per dtype, not once per test."""
+
+    def call(k, r, lam):
+        k, r, lam = np.broadcast_arrays(k, r, lam)
+        dtype = np.result_type(k, r, lam)
+        fill = [np.full(LANES, value, dtype) for value in (1, 0, 1)]
+        for whole, part in zip(fill, (k, r, lam), strict=True):
+            whole[: part.size] = part.ravel()
+        return tuple(np.asarray(x)[: k.size].reshape(k.shape) for x in function(*fill))
+
+    return call
+
+
+evaluate = padded(value_and_slopes)
+
+
+@padded
 @jax.jit
 def derivatives(k: jax.Array, r: jax.Array, lam: jax.Array) -> tuple:
     """dH/dr, dH/dlam and the derivatives of both in r and lam, pointwise."""
@@ -127,11 +146,10 @@ def load_derive():
 def test_equals_the_sum():
     k, r, lam = grid(EPOCHS, RATES, np.float64)
     exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
-    value, power, q1 = value_and_slopes(k, r, lam)
+    value, power, q1 = evaluate(k, r, lam)
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_H
     assert gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_Q1
     np.testing.assert_allclose(power, np.exp(-lam * k), rtol=1e-14)
-    np.testing.assert_array_equal(decayed_epochs(k, r, lam), value)
 
 
 def test_quadrature_equals_the_sum():
@@ -144,7 +162,7 @@ def test_equals_the_quadrature_for_many_epochs():
     k, lam = np.array([1e5, 1e9, 1e9, 1e9]), np.array([3e-5, 1e-12, 1.7e-9, 0.4])
     r = 0.5 / k
     exact = [integral(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
-    value, _, q1 = value_and_slopes(k, r, lam)
+    value, _, q1 = evaluate(k, r, lam)
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_H
     assert gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_Q1
 
@@ -153,7 +171,7 @@ def test_float32_error():
     k, r, lam = grid(
         [*range(1, 21), 40, 317], [1e-30, 1e-6, 1e-3, 0.05, 0.3, 1.0, 1.69, 1.71, 4.0], np.float32
     )
-    value, _, q1 = value_and_slopes(k, r, lam)
+    value, _, q1 = evaluate(k, r, lam)
     assert value.dtype == jnp.float32
     exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_FLOAT32
@@ -164,9 +182,9 @@ def test_float32_error():
 
 def test_float32_equals_float64_for_many_epochs():
     k, r, lam = grid([10**e for e in range(2, 10)], [10.0**e for e in range(-12, 2)], np.float32)
-    narrow = value_and_slopes(k, r, lam)
+    narrow = evaluate(k, r, lam)
     with jax.enable_x64(True):
-        wide = value_and_slopes(*(np.float64(x) for x in (k, r, lam)))
+        wide = evaluate(*(np.float64(x) for x in (k, r, lam)))
     for a, b in zip(narrow, wide, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE_FLOAT32)
 
@@ -175,29 +193,24 @@ def test_float32_equals_float64_for_many_epochs():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("lam", [0.0, 1e-30, 1e-25])
-def test_no_decay_leaves_the_logarithm(lam):
-    for k in (1.0, 2.0, 15.0, 16.0, 17.0, 1e3, 1e9):
-        share = 0.3 * np.log1p(1 / k)
-        np.testing.assert_allclose(decayed_epochs(k, share, lam), np.log(k) + share, rtol=0, atol=1e-14)
+def test_no_decay_leaves_the_logarithm():
+    k, r, lam = grid([1, 2, 15, 16, 17, 1000, 10**9], [0.0, 1e-30, 1e-25], np.float64)
+    np.testing.assert_allclose(evaluate(k, r, lam)[0], np.log(k) + r, rtol=0, atol=1e-14)
 
 
 @pytest.mark.usefixtures("x64")
 def test_fast_decay_leaves_the_first_repeats():
-    for k in (2.0, 3.0, 1e9):
-        for lam in (15.0, 40.0, 300.0):
-            second = np.exp(-2 * lam) * (np.log(1.5) if k > 2 else 0.0)
-            np.testing.assert_allclose(
-                decayed_epochs(k, 0.0, lam), np.exp(-lam) * np.log(2) + second, rtol=1e-12
-            )
+    k, lam = np.meshgrid([2.0, 3.0, 1e9], [15.0, 40.0, 300.0])
+    repeats = np.exp(-lam) * np.log(2) + np.where(k > 2, np.exp(-2 * lam) * np.log(1.5), 0)
+    np.testing.assert_allclose(evaluate(k, 0.0, lam)[0], repeats, rtol=1e-12)
     assert decayed_epochs(1.0, 0.4, 1e4) == 0
 
 
 @pytest.mark.usefixtures("x64")
 def test_a_finished_epoch_reads_the_same_from_both_sides():
     k, lam = np.meshgrid(np.r_[np.arange(1.0, 40.0), 1e3, 1e6], RATES)
-    before = value_and_slopes(k, np.log1p(1 / k), lam)
-    after = value_and_slopes(k + 1, 0.0, lam)
+    before = evaluate(k, np.log1p(1 / k), lam)
+    after = evaluate(k + 1, 0.0, lam)
     np.testing.assert_allclose(before[0], after[0], rtol=0, atol=3e-14)
     np.testing.assert_allclose(before[2], after[2], rtol=0, atol=3e-14)
 
@@ -206,7 +219,7 @@ def test_a_finished_epoch_reads_the_same_from_both_sides():
 def test_branches_join():
     k = np.array([FIRST - 1, FIRST, FIRST + 1, 50, 1e4, 1e9])
     for at in (np.full(k.shape, EDGE), FLOAT64.exponent_switch / k):
-        below, above = (value_and_slopes(k, 0.0, at * (1 + side)) for side in (-1e-15, 1e-15))
+        below, above = (evaluate(k, 0.0, at * (1 + side)) for side in (-1e-15, 1e-15))
         for a, b in zip(below, above, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=3e-14)
 
@@ -214,20 +227,20 @@ def test_branches_join():
 def test_float32_branches_join():
     k = np.array([len(FLOAT32.log_steps) + 1, len(FLOAT32.log_steps) + 2, 50, 1e4], np.float32)
     for at in (np.full(k.shape, FLOAT32.rate_switch, np.float32), np.float32(FLOAT32.exponent_switch) / k):
-        below, above = (value_and_slopes(k, 0.0, np.nextafter(at, np.float32(side))) for side in (0, 9))
+        below, above = (evaluate(k, 0.0, np.nextafter(at, np.float32(side))) for side in (0, 9))
         for a, b in zip(below, above, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE_FLOAT32)
 
 
 @pytest.mark.usefixtures("x64")
 def test_bounded_and_falling_in_the_rate(rng):
-    k = np.floor(np.exp(rng.uniform(0, 15, size=2000)))
+    k = np.floor(np.exp(rng.uniform(0, 15, size=LANES)))
     r = rng.uniform(size=k.shape) * np.log1p(1 / k)
     lam = np.exp(rng.uniform(np.log(1e-8), np.log(50.0), size=k.shape))
-    value = decayed_epochs(k, r, lam)
+    value = evaluate(k, r, lam)[0]
     assert np.all(value >= 0)
     assert np.all(value <= np.log(k) + r + 1e-14)
-    assert np.all(decayed_epochs(k, r, 1.01 * lam) <= value + 1e-14)
+    assert np.all(evaluate(k, r, 1.01 * lam)[0] <= value + 1e-14)
 
 
 # --- derivatives ------------------------------------------------------------------------------------------
@@ -259,9 +272,8 @@ def test_epochs_carry_no_gradient():
 def test_less_than_one_epoch():
     log_ratio = np.array([0.0, 0.5, np.inf, np.nan], np.float32)
     k, lam = np.zeros(4, np.float32), np.full(4, 0.3, np.float32)
-    for result, expected in zip(value_and_slopes(k, log_ratio, lam), (0, 1, 0), strict=True):
+    for result, expected in zip(evaluate(k, log_ratio, lam), (0, 1, 0), strict=True):
         np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(decayed_epochs(k, log_ratio, lam), 0)
     for derivative in derivatives(k, log_ratio, lam):
         np.testing.assert_array_equal(derivative, 0)
 
@@ -277,17 +289,10 @@ def test_finite_everywhere(wide):
         k, lam = (x.ravel() for x in np.meshgrid(epochs, rates))
         k, lam = np.append(k, epochs[1:]), np.append(lam, dtype(table.exponent_switch) / epochs[1:])
         r = np.where(k > 0, 0.5 * np.log1p(1 / np.maximum(k, 1)), 0).astype(dtype)
-        results = [*value_and_slopes(k, r, lam), *derivatives(k, r, lam)]
-        for result in results:
+        for result in (*evaluate(k, r, lam), *derivatives(k, r, lam)):
             assert np.all(np.isfinite(result))
-
-
-@pytest.mark.parametrize("wide", [False, True])
-def test_finite_where_powers_would_overflow(wide):
-    with jax.enable_x64(wide):
-        dtype = np.float64 if wide else np.float32
-        k, lam = dtype(1e150 if wide else 1e30), np.array([0, 1e-30, 1e-3, 1.5, 1e4], dtype)
-        for result in (*value_and_slopes(k, 0.0, lam), *derivatives(np.full_like(lam, k), 0 * lam, lam)[:2]):
+        huge = np.full(rates.shape, 1e150 if wide else 1e30, dtype)  # powers of it overflow
+        for result in (*evaluate(huge, 0 * rates, rates), *derivatives(huge, 0 * rates, rates)[:2]):
             assert np.all(np.isfinite(result))
 
 
@@ -298,8 +303,8 @@ def test_broadcasts():
     k, r, lam = np.full((3, 1, 1), 4.0), np.full((5, 1), 0.1), np.linspace(0.1, 1, 2)
     results = (decayed_epochs(k, r, lam), *value_and_slopes(k, r, lam))
     assert {result.shape for result in results} == {(3, 5, 2)}
-    full = decayed_epochs(*np.broadcast_arrays(k, r, lam))
-    np.testing.assert_allclose(results[0], full, rtol=1e-6)
+    single = evaluate(*(x.astype(np.float32) for x in np.broadcast_arrays(k, r, lam)))
+    np.testing.assert_allclose(results[0], single[0], rtol=1e-6)
     gradient = jax.grad(lambda r, lam: decayed_epochs(k, r, lam).sum(), argnums=(0, 1))(r, lam)
     assert [g.shape for g in gradient] == [(5, 1), (2,)]
 
@@ -370,7 +375,7 @@ def test_committed_coefficients_are_the_derived_ones():
 def test_equals_the_sum_to_a_hundred_thousand_epochs():
     k, r, lam = grid([10**4, 10**5], [1e-14, 1e-7, 1e-5, 1e-3, 0.1], np.float64)
     exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
-    value, _, q1 = value_and_slopes(k, r, lam)
+    value, _, q1 = evaluate(k, r, lam)
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_H
     assert gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_Q1
 
@@ -382,6 +387,6 @@ def test_equals_the_quadrature_over_a_wide_sweep():
     rates = [10.0**e for e in range(-14, 1)] + [0.3, 2.0, 2.399]
     k, r, lam = grid(epochs, rates, np.float64)
     exact = [integral(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
-    value, _, q1 = value_and_slopes(k, r, lam)
+    value, _, q1 = evaluate(k, r, lam)
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_H
     assert gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_Q1

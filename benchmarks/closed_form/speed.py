@@ -159,7 +159,7 @@ def main() -> None:
 `python benchmarks/closed_form/speed.py` on {hardware["device"]} ({hardware["backend"]}); {versions}.
 Nanoseconds per point, median of {REPETITIONS} calls on {POINTS:,} points; in brackets, over the closed form.
 Compilation apart: {spans}.
-{hardware["cores"]} cores, load average {hardware["load_average"]}: above the number of cores, trust the ratios only.
+{hardware["cores"]} cores, load average {hardware["load_average"]}: if above the cores, trust the ratios only.
 Half-lives from {HALF_LIVES[0]:g} to {HALF_LIVES[1]:g} epochs; the gradient is in log(K/k) and the rate,
 by reverse mode. The plain scan carries delta^m as a product; the library's serves any shape of decay.
 The gradient of a scan keeps what every step computed, which for many epochs is hundreds of megabytes here.
