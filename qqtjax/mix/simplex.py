@@ -24,6 +24,7 @@ LOCAL = "local, no certificate"
 STEPS, SCAN_STEPS = 1200, 300
 FIRST_STEP, LAST_STEP = 0.3, 1e-7
 RANDOM_STARTS = 4
+BUDGETS = 4  # in one call of the compiled program, whatever their number
 # A weight below this is dropped, and a filter is kept, when the error does not tell them apart.
 NEGLIGIBLE_WEIGHT, NEGLIGIBLE_ERROR = 1e-4, 1e-9
 
@@ -54,9 +55,9 @@ def optimize_mixes(
         w <- project(w - eta_t g / |g|),   g = dy/dw along the simplex,   eta_t from 0.3 to 1e-7, geometric
 
     The best iterate of the best start is kept, so the result is never worse than a start. Budgets and starts
-    are one vmapped jit; new budgets do not compile anew. The error is piecewise smooth with kinks at whole
-    epochs; for `laws.utility` with b < 0 and dilution in [0, 1] it is convex in w, for other laws the result
-    is a local optimum. Nothing certifies it.
+    are one vmapped jit; other budgets, or another number of them, do not compile anew. The error is piecewise
+    smooth with kinks at whole epochs; for `laws.utility` with b < 0 and dilution in [0, 1] it is convex in w,
+    for other laws the result is a local optimum. Nothing certifies it.
 
     Args:
         fitted: the law.
@@ -88,14 +89,19 @@ def optimize_mixes(
     # Few shapes, so that few programs are compiled.
     lanes = -(-len(begin) // 8) * 8
     begin = np.pad(begin, [(0, lanes - len(begin)), (0, 0)], mode="edge")
-    padded = np.pad(seen, (0, max(4, 1 << (count - 1).bit_length()) - count), mode="edge")
+    padded = np.pad(seen, (0, -count % BUDGETS), mode="edge").reshape(-1, BUDGETS)
     with jax.enable_x64(True):
         length = bucket_for(seen.max(), np.ones(width), fitted.pools.sizes) if scans else None
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), fitted.params)
         sizes = jnp.asarray(fitted.pools.sizes, jnp.float64)
         steps = SCAN_STEPS if scans else STEPS
-        places = jnp.asarray(padded), jnp.asarray(begin)
-        weights = np.asarray(_descend(fitted.law, params, sizes, *places, length, steps))[:count]
+        found = [
+            np.asarray(
+                _descend(fitted.law, params, sizes, jnp.asarray(few), jnp.asarray(begin), length, steps)
+            )
+            for few in padded
+        ]
+    weights = np.concatenate(found)[:count]
     return _tidied(fitted, seen, weights, given)
 
 

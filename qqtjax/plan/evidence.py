@@ -86,11 +86,12 @@ def mixture_evidence(
         InputError: several metrics, or other pools than the law's.
 
     Example:
-        >>> from qqtjax.runs import Pools, Runs
-        >>> pools = Pools.of({"a": 100.0, "b": 100.0})
-        >>> runs = Runs(pools, np.array([0, 1]), np.zeros((0, 2)), np.zeros((0, 2)), np.array([50.0, 50.0]),
-        ...             np.array([0.5, 0.6]), np.array([0, 1]), ("a", "b"), np.array([0, 0]))
-        >>> mixture_evidence(None, runs) is None
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C")
+        >>> alone = runs.select(runs.single)
+        >>> law, blind = qqt.fit(alone), qqt.fit(alone, law=qqt.laws.power)
+        >>> found = qqt.mixture_evidence(law, runs, blind=blind)
+        >>> found.scores[0].mae < 0.45 * found.scores[1].mae
         True
     """
     if len(runs.metric_names) > 1:

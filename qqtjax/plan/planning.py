@@ -286,8 +286,8 @@ def _warnings(
         small = [name for name, size in sizes.items() if any(each[name] * scale > size for each in picked)]
         if small:
             warnings.append(
-                f"the scale of {scale:.4g} samples is above an epoch of {', '.join(small)}: many of its epochs "
-                "may be predicted to hurt"
+                f"an epoch of {', '.join(small)} is below the scale of {scale:.4g} samples: many epochs "
+                "of it may be predicted to hurt"
             )
     reach = max(question.budgets, default=0.0)
     if high < max(question.horizon or 0.0, reach):
