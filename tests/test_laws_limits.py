@@ -236,7 +236,11 @@ class TestKernels:
 
     LONG = 16384
 
-    @pytest.mark.parametrize("law", [laws.utility, laws.released_utility], ids=lambda law: law.name)
+    @pytest.mark.parametrize(
+        "law",
+        [laws.utility, pytest.param(laws.released_utility, marks=pytest.mark.slow)],
+        ids=lambda law: law.name,
+    )
     def test_same_value(self, rng: np.random.Generator, law: laws.Law):
         count = 64
         weights, sizes = rng.dirichlet(np.ones(4), count), 10 ** rng.uniform(5, 8, (count, 4))

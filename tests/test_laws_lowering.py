@@ -36,6 +36,11 @@ CASES = {
 }
 
 
+def mostly_slow(*quick: str) -> list[Any]:
+    """All cases, of which only some are compiled in the quick suite."""
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+
+
 def batch(count: int = 8, seed: int = 0) -> Run:
     """Runs of up to 60 epochs."""
     rng = np.random.default_rng(seed)
@@ -81,13 +86,9 @@ def test_lowers_for_accelerators(case: str):
 # Error of float32 relative to float64 at the same float32 inputs: of y relative to y, and of x dy/dx relative
 # to the largest |x dy/dx| of the run (a derivative that is a small difference of large terms keeps theirs).
 FLOAT32_VALUE, FLOAT32_GRADIENT = 3e-6, 3e-5
-FLOAT32_CASES = [
-    "utility",
-    *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case != "utility"),
-]
 
 
-@pytest.mark.parametrize("case", FLOAT32_CASES)
+@pytest.mark.parametrize("case", mostly_slow("utility"))
 def test_float32(case: str):
     """What a caller without 64 bits gets: float32 throughout, and close."""
     law, params, max_epochs = CASES[case]
@@ -179,7 +180,7 @@ def test_predictions_trace_once_a_bucket(scans: bool):
     assert lengths == ([64, 128] if scans else [None])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly_slow("utility", "effective_data"))
 def test_a_fitted_law_predicts_in_float64_under_any_default(case: str):
     law, params, max_epochs = CASES[case]
     pools = Pools.of({"a": 12.8e6, "b": 6.4e6, "c": 3e7, "d": np.inf})
