@@ -81,16 +81,16 @@ def compare(count: int, seed: int = 1) -> dict[str, list[float]]:
 
 def main() -> None:
     """Run both parts and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--truths", type=int, default=200)
     parser.add_argument("--noisy", type=int, default=50)
     arguments = parser.parse_args()
     errors = recover(arguments.truths)
     print(f"recovered {np.sum(errors <= 1e-6)} of {len(errors)}", file=sys.stderr)
     excess = compare(arguments.noisy)
-    rows = "\n".join(
-        f"| {name} | {max(values):.1e} | {min(values):.1e} |" for name, values in excess.items()
-    )
+    rows = "\n".join(f"| {name} | {max(values):.1e} | {min(values):.1e} |" for name, values in excess.items())
     page = f"""# Recovery of planted parameters
 
 {len(errors)} noise-free tables (4 pools, checkpoints at {", ".join(f"{e:g}" for e in planted.EPOCHS)} epochs): all

@@ -76,9 +76,7 @@ def main() -> None:
 
         rows = {"ours": timed(ours, starts)}
         for tolerance in (1e-6, 1e-10):
-            rows[f"optimistix, tolerance {tolerance:g}"] = timed(
-                lambda s, t=tolerance: theirs(s, t), starts
-            )
+            rows[f"optimistix, tolerance {tolerance:g}"] = timed(lambda s, t=tolerance: theirs(s, t), starts)
     lines, figures = [], {}
     for name, (compile_seconds, seconds, found) in rows.items():
         best = float(np.nanmin(found))

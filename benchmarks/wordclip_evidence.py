@@ -12,11 +12,10 @@ from __future__ import annotations
 import dataclasses
 import warnings
 
-
 import qqtjax as qqt
 from benchmarks import record
 from qqtjax.errors import QQTWarning
-from qqtjax.laws import effective_data, power, utility
+from qqtjax.laws import effective_data, power
 from qqtjax.plan import Evidence
 from qqtjax.runs import Runs
 

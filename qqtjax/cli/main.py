@@ -34,7 +34,9 @@ def _version(wanted: bool) -> None:
     import jax
 
     devices = ", ".join(str(device) for device in jax.devices())
-    typer.echo(f"qqtjax {version('qqtjax')}, jax {jax.__version__}, numpy {version('numpy')}; devices: {devices}")
+    typer.echo(
+        f"qqtjax {version('qqtjax')}, jax {jax.__version__}, numpy {version('numpy')}; devices: {devices}"
+    )
     raise typer.Exit
 
 
@@ -75,7 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
     except MemoryError:
         print("qqt: error: out of memory; try fewer budgets, starts or rows", file=sys.stderr)
         sys.exit(1)
-    except Exception as problem:  # the last line of defence: a person gets a sentence, a developer the traceback
+    except (
+        Exception
+    ) as problem:  # the last line of defence: a person gets a sentence, a developer the traceback
         if os.environ.get("QQTJAX_TRACEBACK"):
             raise
         kind = type(problem).__name__

@@ -21,27 +21,41 @@ RunsArgument = Annotated[
     ),
 ]
 Format = Annotated[
-    str | None, typer.Option(help="csv, jsonl, parquet, wide or datacomp; guessed by default.", show_default=False)
+    str | None,
+    typer.Option(help="csv, jsonl, parquet, wide or datacomp; guessed by default.", show_default=False),
 ]
 PoolSizes = Annotated[
     str | None,
-    typer.Option("--pools", help="Pool sizes that the table does not give: top10=12.8M,top20=12.8M.", show_default=False),
+    typer.Option(
+        "--pools",
+        help="Pool sizes that the table does not give: top10=12.8M,top20=12.8M.",
+        show_default=False,
+    ),
 ]
 Nested = Annotated[
     str | None,
-    typer.Option(help="Filters that contain each other, smallest first: top10,top20,top30.", show_default=False),
+    typer.Option(
+        help="Filters that contain each other, smallest first: top10,top20,top30.", show_default=False
+    ),
 ]
 Disjoint = Annotated[bool, typer.Option("--disjoint", help="Pools whose names look nested share no samples.")]
-Metric = Annotated[str | None, typer.Option(help="The metric to use, where the table has several.", show_default=False)]
+Metric = Annotated[
+    str | None, typer.Option(help="The metric to use, where the table has several.", show_default=False)
+]
 Tasks = Annotated[
     str | None, typer.Option(help="Metrics to average first: imagenet,vtab.", show_default=False)
 ]
 PerEpoch = Annotated[
     str | None,
-    typer.Option("--samples-per-epoch", help="Samples of one trainer epoch, for an evaluation folder.", show_default=False),
+    typer.Option(
+        "--samples-per-epoch",
+        help="Samples of one trainer epoch, for an evaluation folder.",
+        show_default=False,
+    ),
 ]
 PerStep = Annotated[
-    str | None, typer.Option("--samples-per-step", help="Samples of one step, for a wide table.", show_default=False)
+    str | None,
+    typer.Option("--samples-per-step", help="Samples of one step, for a wide table.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Seed = Annotated[int, typer.Option(help="Of every random number; the same seed gives the same answer.")]
@@ -108,7 +122,9 @@ def read(
         disjoint=disjoint,
         metric=metric,
         tasks=None if tasks is None else [part.strip() for part in tasks.split(",")],
-        samples_per_epoch=None if samples_per_epoch is None else number(samples_per_epoch, "--samples-per-epoch"),
+        samples_per_epoch=None
+        if samples_per_epoch is None
+        else number(samples_per_epoch, "--samples-per-epoch"),
         samples_per_step=None if samples_per_step is None else number(samples_per_step, "--samples-per-step"),
     )
 

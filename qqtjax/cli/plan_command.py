@@ -30,7 +30,8 @@ def plan(
         typer.Option(help="Published constants instead of runs: datacomp-tmars.", show_default=False),
     ] = None,
     fit_file: Annotated[
-        Path | None, typer.Option("--fit", help="A fit that qqt fit -o wrote, instead of runs.", show_default=False)
+        Path | None,
+        typer.Option("--fit", help="A fit that qqt fit -o wrote, instead of runs.", show_default=False),
     ] = None,
     law: Annotated[str, typer.Option(help="The law to fit.")] = "utility",
     filter: Annotated[
@@ -39,7 +40,9 @@ def plan(
     ] = None,
     mix: Annotated[
         list[str] | None,
-        typer.Option(help="A mix of your own, NAME=pool:share+pool:share; may be repeated.", show_default=False),
+        typer.Option(
+            help="A mix of your own, NAME=pool:share+pool:share; may be repeated.", show_default=False
+        ),
     ] = None,
     order: Annotated[
         str | None, typer.Option(help="Pools, best first; by default by fitted utility.", show_default=False)
@@ -49,7 +52,8 @@ def plan(
         typer.Option(help="Plan for pools of other sizes than fitted: top10=1.28e9.", show_default=False),
     ] = None,
     target_error: Annotated[
-        str | None, typer.Option("--target-error", help="The cheapest budget that reaches it.", show_default=False)
+        str | None,
+        typer.Option("--target-error", help="The cheapest budget that reaches it.", show_default=False),
     ] = None,
     rule_epochs: Annotated[float, typer.Option("--rule-epochs", help="Epochs of the rule of thumb.")] = 4.0,
     output: Annotated[
@@ -105,8 +109,12 @@ def plan(
             fitted,
             asked,
             flops=None if flops is None else o.numbers(flops, "--flops"),
-            flops_per_sample=None if flops_per_sample is None else o.number(flops_per_sample, "--flops-per-sample"),
-            filters={name: text.split("+") for name, text in o.split_names(filter, "--filter", "pool+pool").items()},
+            flops_per_sample=None
+            if flops_per_sample is None
+            else o.number(flops_per_sample, "--flops-per-sample"),
+            filters={
+                name: text.split("+") for name, text in o.split_names(filter, "--filter", "pool+pool").items()
+            },
             mixes={
                 name: o.assignments(text.replace("+", ",").replace(":", "="), f"--mix {name}")
                 for name, text in o.split_names(mix, "--mix", "pool:share+pool:share").items()

@@ -46,9 +46,13 @@ def predict(
     ]
     if json:
         mix = dict(zip(fitted.pools.names, shares.tolist(), strict=True))
-        o.emit({"law": fitted.law.name, "metric": fitted.metric, "weights": mix, "predictions": to_plain(rows)})
+        o.emit(
+            {"law": fitted.law.name, "metric": fitted.metric, "weights": mix, "predictions": to_plain(rows)}
+        )
         return
     for row in rows:
         used = ", ".join(f"{name} {float(k):.3g}" for name, k in row["epochs"].items() if float(k) > 0)
         note = f"; extrapolates: {row['extrapolation']}" if row["extrapolation"] else ""
-        print(f"{show_count(row['samples_seen'])} samples: {fitted.metric} {row['error']:.5f} (epochs: {used}){note}")
+        print(
+            f"{show_count(row['samples_seen'])} samples: {fitted.metric} {row['error']:.5f} (epochs: {used}){note}"
+        )

@@ -84,7 +84,9 @@ def diagnose(
             widths = high[used] - low[used]
             weak = np.where(logs, spread > WEAK, spread > 0.5 * widths)
             for i in np.flatnonzero(weak):
-                unidentified.append(f"{space.names[used[i]]}: weakly, its standard error spans most of what is possible")
+                unidentified.append(
+                    f"{space.names[used[i]]}: weakly, its standard error spans most of what is possible"
+                )
         else:
             unidentified.append(
                 f"{len(used)} free parameters from {len(each)} checkpoints: no standard errors"

@@ -98,9 +98,7 @@ def lbfgs(loss: Callable[[Array], Array], starts: Array, low: Array, high: Array
         def step(carry: tuple) -> tuple:
             u, state, _, count = carry
             value, gradient = value_and_grad(u, state=state)
-            updates, state = optimiser.update(
-                gradient, state, u, value=value, grad=gradient, value_fn=free
-            )
+            updates, state = optimiser.update(gradient, state, u, value=value, grad=gradient, value_fn=free)
             return optax.apply_updates(u, updates), state, jnp.linalg.norm(gradient), count + 1
 
         first = (u, optimiser.init(u), jnp.inf * jnp.ones(()), jnp.asarray(0))

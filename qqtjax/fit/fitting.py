@@ -13,7 +13,7 @@ import numpy as np
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised
 from qqtjax.fit.objective import Data, Objective, gather
-from qqtjax.fit.parameters import Bounds, Fixed, Share, Space, search_space
+from qqtjax.fit.parameters import Bounds, Fixed, Share, search_space
 from qqtjax.fit.solvers import LevenbergMarquardt, Solver
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen, utility
 from qqtjax.laws.fitted import evaluate
@@ -141,7 +141,7 @@ def fit(
         checkpoints=len(runs),
         runs=len(set(zip(runs.run.tolist(), runs.seed.tolist(), strict=True))),
     )
-    return FittedLaw(law, params, runs.pools, seen, diagnostics, metric=runs.metric_names[0])
+    return FittedLaw(law, params, runs.pools, seen, diagnostics, metric=str(*runs.metric_names))
 
 
 def fit_metrics(runs: Runs, law: Law = utility, **settings: Any) -> dict[str, FittedLaw]:

@@ -83,7 +83,7 @@ def residuals(objective: Objective, coordinates: Array, data: Data) -> Array:
     )
     if not objective.log:
         return predicted - data.error
-    floor = jax.vmap(lambda run, drawn: jnp.asarray(mixed(pick(params, drawn).floor, run.weights)))(
+    floor = jax.vmap(lambda run, drawn: mixed(pick(params, drawn).floor, run.weights))(
         data.run, data.drawn
     )
     return jnp.log(predicted - floor) - jnp.log(data.error - floor)

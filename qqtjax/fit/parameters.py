@@ -135,7 +135,9 @@ def search_space(
     for given, names in (("share", share), ("fixed", fixed), ("free", free), ("bounds", bounds)):
         for name in names:
             if name not in fields:
-                raise InputError(f"{given}: law {law.name} has no parameter {name!r}; it has {', '.join(fields)}")
+                raise InputError(
+                    f"{given}: law {law.name} has no parameter {name!r}; it has {', '.join(fields)}"
+                )
     both = set(free) & set(fixed)
     if both:
         raise InputError(f"parameter {sorted(both)[0]!r} is both fixed and free")
@@ -144,7 +146,7 @@ def search_space(
     values: dict[str, Any] = {}
     slots, names, ranges = [], [], []
     for name in fields:
-        spread: Range | None = getattr(defaults, name)
+        spread = defaults.get(name)
         if spread is None:
             values[name] = _per_pool(fixed.get(name, pools.sizes), pools, pools.sizes)
             continue
@@ -157,8 +159,7 @@ def search_space(
             if value is not None and values[name].ndim and values[name].shape != (len(pools),):
                 raise InputError(f"fixed {name}: {values[name].size} values, expected 1 or {len(pools)}")
             continue
-        optional = spread.default is not None or name == "decay_shape"
-        if optional and name not in free and name not in bounds and not partly:
+        if not (spread.fitted or partly or name in free or name in bounds):
             values[name] = spread.default
             continue
         spread = _bounded(spread, name, bounds.get(name))
@@ -210,7 +211,9 @@ def _bounded(spread: Range, name: str, bounds: tuple[float, float] | None) -> Ra
     if not low < high:
         raise InputError(f"bounds of {name}: ({low:g}, {high:g}), expected low < high")
     if spread.log and not low * high > 0:
-        raise InputError(f"bounds of {name}: ({low:g}, {high:g}), expected two ends of the same sign, neither 0")
+        raise InputError(
+            f"bounds of {name}: ({low:g}, {high:g}), expected two ends of the same sign, neither 0"
+        )
     first, last = (float(np.clip(start, low, high)) for start in (spread.start_low, spread.start_high))
     if first == last:
         first, last = low, high

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from qqtjax.fit import first_order
 from qqtjax.fit.levenberg_marquardt import levenberg_marquardt
@@ -64,7 +65,7 @@ class LevenbergMarquardt:
     finalists: int = 4
     max_iterations: int = 1000
 
-    def solve(self, objective: Objective, data: Data, starts: Array, low: Array, high: Array) -> Solution:
+    def solve(self, objective: Objective, data: Data, starts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Solution:
         """Minimise from `[S, F]` starts."""
         x, value, done = (np.asarray(each) for each in _lm_lanes(objective, self, data, starts, low, high))
         value = np.where(np.isfinite(value), value, np.inf)
@@ -125,7 +126,7 @@ class Adam:
     steps: int = 4000
     learning_rate: float = 0.05
 
-    def solve(self, objective: Objective, data: Data, starts: Array, low: Array, high: Array) -> Solution:
+    def solve(self, objective: Objective, data: Data, starts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Solution:
         """Minimise from `[S, F]` starts."""
         unit = _unit(data)
         ended = _adam_lanes(objective, data, starts, low, high, unit, self.steps, self.learning_rate)
@@ -142,7 +143,7 @@ class LBFGS:
 
     steps: int = 500
 
-    def solve(self, objective: Objective, data: Data, starts: Array, low: Array, high: Array) -> Solution:
+    def solve(self, objective: Objective, data: Data, starts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Solution:
         """Minimise from `[S, F]` starts."""
         unit = _unit(data)
         ended = _lbfgs_lanes(objective, data, starts, low, high, jnp.asarray(unit), self.steps)

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from qqtjax import laws
@@ -32,8 +33,8 @@ def to_plain(value: Any) -> Any:
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): to_plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray) or hasattr(value, "__jax_array__") or hasattr(value, "tolist"):
-        return to_plain(value.tolist())
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return to_plain(np.asarray(value).tolist())
     if isinstance(value, list | tuple):
         return [to_plain(one) for one in value]
     if isinstance(value, float) and not np.isfinite(value):

@@ -20,7 +20,8 @@ class Range(NamedTuple):
         start_low: lower end of the starting range.
         start_high: upper end of the starting range.
         log: search in the logarithm of the magnitude (the bounds must then share a sign).
-        default: the value when the parameter is not fitted; None says that it is fitted by default.
+        fitted: is the parameter fitted unless the caller says otherwise.
+        default: its value when it is not.
     """
 
     low: float
@@ -28,6 +29,7 @@ class Range(NamedTuple):
     start_low: float
     start_high: float
     log: bool = False
+    fitted: bool = True
     default: float | None = None
 
 
@@ -39,8 +41,8 @@ class Law:
         name: its name in files and tables.
         function: `(params, run, max_epochs) -> error`: one run in, one number out; `vmap` does the rest.
         params: the parameter type, a frozen dataclass registered as a pytree.
-        ranges: from measured runs to an instance of `params` whose fields are `Range`s; fields without one are
-            data of the pools (`reference_size`).
+        ranges: from measured runs to the `Range` of each field; fields without one are data of the pools
+            (`reference_size`).
         per_pool: fields with one value a pool; the others are shared unless the caller says otherwise.
         scans: does evaluating these parameters need a static `max_epochs`.
         symbols: the paper's symbol of each field, for tables.
@@ -49,7 +51,7 @@ class Law:
     name: str
     function: Callable[[Any, Run, int | None], Array]
     params: type
-    ranges: Callable[[Runs], Any]
+    ranges: Callable[[Runs], dict[str, Range]]
     per_pool: tuple[str, ...]
     scans: Callable[[Any], bool]
     symbols: dict[str, str]

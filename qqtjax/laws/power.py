@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, tree_util
 from jax.typing import ArrayLike
 
-from qqtjax.laws.law import Law
+from qqtjax.laws.law import Law, Range
 from qqtjax.laws.utility import SYMBOLS, mixed, utility_ranges
 from qqtjax.runs import Run, Runs
 
@@ -57,12 +57,10 @@ def power_law(params: PowerParams, run: Run, max_epochs: int | None = None) -> A
     return mixed(params.floor, weights) + jnp.exp(log_excess)
 
 
-def power_ranges(runs: Runs) -> PowerParams:
+def power_ranges(runs: Runs) -> dict[str, Range]:
     """Wide bounds and starting ranges in the units of the measured runs."""
     shared = utility_ranges(runs)
-    return PowerParams(
-        scale=shared.scale, floor=shared.floor, utility=shared.utility, amplitude=shared.amplitude
-    )
+    return {name: shared[name] for name in ("scale", "floor", "utility", "amplitude")}
 
 
 power = Law(

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.errors import TracerArrayConversionError
 from jax.typing import ArrayLike
 
 from qqtjax.errors import MaxEpochsError
@@ -186,13 +187,13 @@ def bucket_for(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) ->
     Raises:
         MaxEpochsError: the inputs are traced, so that their values are not known.
     """
-    inputs = (samples_seen, weights, sizes)
-    if any(isinstance(each, jax.core.Tracer) for each in inputs):
+    try:
+        seen, shares, counts = (np.asarray(each, np.float64) for each in (samples_seen, weights, sizes))
+    except TracerArrayConversionError:
         raise MaxEpochsError(
-            "this law scans over epochs and was traced without a length: pass max_epochs=<the most epochs that any "
-            "pool goes through>, for example law(params, run, max_epochs=64)"
-        )
-    seen, shares, counts = (np.asarray(each, np.float64) for each in inputs)
+            "this law scans over epochs and was traced without a length: pass max_epochs=<the most epochs "
+            "that any pool goes through>, for example law(params, run, max_epochs=64)"
+        ) from None
     if shares.ndim > seen.ndim:
         seen = seen[..., None]
     most = float(np.max(seen * shares / counts, initial=0.0))

@@ -48,7 +48,9 @@ def fitted_table(fitted: Any) -> str:
         error = _number(getattr(errors, name), 2) if errors else ""
         given = "" if error or not errors else "  (fixed or at a bound)"
         symbol = law.symbols.get(name, name)
-        lines.append(f"{name} ({symbol}) = {_number(getattr(params, name), 5)}" + (f" +- {error}" if error else given))
+        lines.append(
+            f"{name} ({symbol}) = {_number(getattr(params, name), 5)}" + (f" +- {error}" if error else given)
+        )
     if info is None:
         return "\n".join(lines)
     lines.append(

@@ -40,9 +40,9 @@ class UtilityParams:
     amplitude: ArrayLike = 1.0
 
 
-def mixed(value: ArrayLike, weights: ArrayLike) -> ArrayLike:
+def mixed(value: ArrayLike, weights: ArrayLike) -> Array:
     """A parameter of the mixture: itself where shared, the weighted mean where it is `[P]`."""
-    return value if jnp.ndim(value) == 0 else jnp.sum(jnp.asarray(weights) * value)
+    return jnp.asarray(value) if jnp.ndim(value) == 0 else jnp.sum(jnp.asarray(weights) * value)
 
 
 def exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[Array, Epochs]:
@@ -74,8 +74,8 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
     Args:
         params: see `UtilityParams`.
         run: one run; every array is a scalar or `[P]`.
-        max_epochs: static scan length; an epoch count beyond it gives NaN. Needed only with a decay shape, and
-            then only under `jit`, `vmap` or `grad`.
+        max_epochs: static scan length; an epoch count beyond it gives NaN. Needed only with a decay
+            shape, and then only under `jit`, `vmap` or `grad`.
 
     Returns:
         `[]` error in the unit of the measured metric; `inf` at zero samples seen, where the law diverges.
@@ -97,21 +97,19 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
     return mixed(params.floor, weights) + excess
 
 
-def utility_ranges(runs: Runs) -> UtilityParams:
-    """Wide bounds and starting ranges in the units of the measured runs, as a tree of `Range`s."""
-    seen = runs.samples_seen
-    most, least = float(np.max(seen)), float(np.min(seen))
+def utility_ranges(runs: Runs) -> dict[str, Range]:
+    """Wide bounds and starting ranges in the units of the measured runs."""
+    most, least = float(np.max(runs.samples_seen)), float(np.min(runs.samples_seen))
     ceiling = float(np.min(runs.error))
-    return UtilityParams(
-        scale=Range(least * 1e-6, most * 1e6, least * 1e-2, most, log=True),
-        floor=Range(0.0, ceiling * (1 - 1e-9), 0.0, ceiling * 0.9),
-        utility=Range(-2.0, -1e-4, -0.5, -0.02, log=True),
-        half_life=Range(1e-2, 1e6, 0.7, 30.0, log=True),
-        reference_size=None,  # type: ignore[arg-type]
-        dilution=Range(0.0, 2.0, 0.0, 1.0, default=1.0),
-        decay_shape=Range(0.2, 10.0, 0.7, 3.0, log=True, default=None),
-        amplitude=Range(1e-3, 1e3, 0.3, 3.0, log=True, default=1.0),
-    )
+    return {
+        "scale": Range(least * 1e-6, most * 1e6, least * 1e-2, most, log=True),
+        "floor": Range(0.0, ceiling * (1 - 1e-9), 0.0, ceiling * 0.9),
+        "utility": Range(-2.0, -1e-4, -0.5, -0.02, log=True),
+        "half_life": Range(1e-2, 1e6, 0.7, 30.0, log=True),
+        "dilution": Range(0.0, 2.0, 0.0, 1.0, fitted=False, default=1.0),
+        "decay_shape": Range(0.2, 10.0, 0.7, 3.0, log=True, fitted=False),
+        "amplitude": Range(1e-3, 1e3, 0.3, 3.0, log=True, fitted=False, default=1.0),
+    }
 
 
 SYMBOLS = {
