@@ -84,8 +84,8 @@ def test_the_common_tie_at_scale_is_no_crossover():
     assert answer.frontier[0].samples_seen == pytest.approx(4e6, rel=1e-5)
 
 
-# "steep" is the better one fresh and wears out slowly; "flat" overtakes it while it is fresh, and is worthless
-# as soon as it repeats, so that "steep" wins again.
+# "steep" is the better one fresh and wears out slowly; "flat" overtakes it while it is fresh, and is
+# worthless as soon as it repeats, so that "steep" wins again.
 TWICE = FittedLaw(
     utility,
     UtilityParams(

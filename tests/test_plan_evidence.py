@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qqtjax.errors import InputError
-from qqtjax.laws import FittedLaw, UtilityParams, power, utility
+from qqtjax.laws import FittedLaw, Seen, UtilityParams, power, utility
 from qqtjax.laws.power import PowerParams
 from qqtjax.plan import mixture_evidence, plan
 from qqtjax.plan.evidence import interpolate
@@ -140,6 +140,16 @@ def test_other_pools_or_several_metrics_are_refused():
         mixture_evidence(TRUTH, dataclasses.replace(runs, pools=Pools.of({"a": 1e6, "b": 1e6})))
     with pytest.raises(InputError, match="for_metric"):
         mixture_evidence(TRUTH, dataclasses.replace(runs, metric_names=("error", "other")))
+
+
+def test_mixtures_that_were_fitted_are_not_passed_off_as_predicted():
+    runs = table()
+    for checkpoints, held_out in ((10, True), (11, False)):
+        seen = Seen((5e5, 8e6), np.full(2, 8.0), checkpoints, 4)
+        answer = plan(dataclasses.replace(TRUTH, seen=seen), 4e6, runs=runs)
+        assert answer.evidence is not None
+        assert answer.evidence.held_out == held_out
+        assert ("measured mixtures, not fitted" in str(answer)) == held_out
 
 
 def test_the_plan_shows_it():

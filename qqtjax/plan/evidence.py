@@ -42,7 +42,7 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """How well measured mixtures, which were not fitted, were predicted.
+    """How well measured mixtures were predicted.
 
     Attributes:
         scores: one for each way to predict; the law itself first.
@@ -52,6 +52,8 @@ class Evidence:
             and count for nobody.
         pairs: pairs of settings at one budget, at least one of them a mixture; seeds averaged.
         budgets: budgets at which at least two settings were measured, a mixture among them.
+        held_out: False where the law was fitted on more checkpoints than the table has of pools alone, so
+            that some of these mixtures were fitted.
     """
 
     scores: tuple[Score, ...]
@@ -60,6 +62,7 @@ class Evidence:
     left_out: int
     pairs: int
     budgets: int
+    held_out: bool
 
 
 def mixture_evidence(
@@ -157,6 +160,7 @@ def mixture_evidence(
         left_out=left_out,
         pairs=len(pairs),
         budgets=len(groups),
+        held_out=fitted.seen is None or fitted.seen.checkpoints <= int(runs.single.sum()),
     )
 
 

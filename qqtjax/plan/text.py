@@ -209,8 +209,9 @@ def _variant_lines(variant: Variant, plan: Plan, title: str) -> list[str]:
 
 
 def _evidence_lines(evidence: Evidence) -> list[str]:
+    how = "not fitted" if evidence.held_out else "SOME OF THEM FITTED"
     lines = _wrapped(
-        f"measured mixtures, not fitted: {evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures "
+        f"measured mixtures, {how}: {evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures "
         f"({evidence.left_out} outside the range of the single pools left out), {evidence.pairs} pairs at "
         f"{evidence.budgets} budgets"
     )
