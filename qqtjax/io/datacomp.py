@@ -109,7 +109,7 @@ def find_evaluations(root: Path) -> list[Evaluation]:
         warnings.warn(
             f"{skipped[0]}: left out: it names no whole epoch, expected {EXPECTED}{more}",
             QQTWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     return sorted(found, key=lambda each: (each.pool, each.epoch))
 
@@ -137,7 +137,7 @@ def owners_of(
             raise InputError(f"{root}: no folder for pool {pool!r}; {there}")
     if strangers:
         warnings.warn(
-            f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=5
+            f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=4
         )
     return owners
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,8 +130,6 @@ def csv_frame(data: bytes, name: str) -> tuple[DataFrame, Place]:
         options["float_precision"] = "round_trip"
 
     def read(types: Any) -> DataFrame:
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(io.BytesIO(data), dtype=types, **options)
@@ -266,7 +265,9 @@ def foreign_frame(source: Any) -> DataFrame:
     if pyarrow is not None and hasattr(source, "__arrow_c_stream__"):
         return arrow_frame(pyarrow.table(source))
     if hasattr(source, "__dataframe__"):
-        return pd.api.interchange.from_dataframe(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas points to Arrow, which cannot serve here
+            return pd.api.interchange.from_dataframe(source)
     raise MissingExtraError(f"reading a {type(source).__name__} {PARQUET_HINT}")
 
 

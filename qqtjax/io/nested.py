@@ -155,7 +155,7 @@ def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], w
     seen: dict[str, list[tuple[float, float, str]]] = {}
     for name, size in sizes.items():
         match = CUMULATIVE.fullmatch(name.strip())
-        if match and name not in declared and np.isfinite(size) and float(match["number"]) > 0:
+        if match and np.isfinite(size) and float(match["number"]) > 0:
             group = seen.setdefault(match["before"].casefold(), [])
             group.append((float(match["number"]), size, name))
     for group in seen.values():
@@ -163,11 +163,13 @@ def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], w
             sorted(group), 2
         ):
             growth = larger_size / size / (larger_number / number)
-            if larger_number > number and abs(growth - 1) < PROPORTION_TOLERANCE:
+            if {name, larger} <= declared or larger_number == number:
+                continue
+            if abs(growth - 1) < PROPORTION_TOLERANCE:
                 filters = [each[2] for each in sorted(group)]
                 raise InputError(
                     f"{where}: pools {name!r} ({show_count(size)} samples) and {larger!r} "
-                    f"({show_count(larger_size)}) read as nested filters, each containing the smaller one: "
-                    f"say nested={filters!r} or add a column 'includes' (the next smaller filter) if they "
-                    "are, disjoint=True if they share no samples"
+                    f"({show_count(larger_size)}) are declared as disjoint but read as nested filters, each "
+                    f"containing the smaller one: say nested={filters!r} or add a column 'includes' (the "
+                    "next smaller filter) if they are, disjoint=True if they share no samples"
                 )

@@ -72,9 +72,9 @@ def make_runs(
     alone = np.where(mixtures.code < 0, pool, -1)
     sizes = pool_sizes(frame, alone, pool_names, mixtures, pools, place)
     contains = contained(frame, alone, pool_names, nested, sizes, place)
+    shells = make_shells(sizes, contains, place())
     if not disjoint:
         refuse_cumulative(sizes, contains, place())
-    shells = make_shells(sizes, contains, place())
     subsample = read_subsample(frame, place)
     sources = read_sources(pool, pool_names, mixtures, subsample, shells, place)
 

@@ -93,7 +93,9 @@ def tidy_from_wide(
         wanted = f" of metric {', '.join(metric)}" if metric else ""
         raise InputError(f"{place()}: no run column{wanted} with a number in it beside {axis!r}")
     if untrained:
-        warnings.warn(f"{place()}: {untrained} checkpoints at step 0 are left out", QQTWarning, stacklevel=4)
+        warnings.warn(
+            f"{place()}: cells at step 0 are left out ({untrained} of them)", QQTWarning, stacklevel=3
+        )
     table = pd.concat(parts, ignore_index=True)
     kinds = table["kind"].unique()
     if len(kinds) > 1:
