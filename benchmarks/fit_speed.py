@@ -47,9 +47,7 @@ def table():
 
 def main() -> None:
     """Time both and write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000)
     arguments = parser.parse_args()
     from qqtjax.fit import fit
@@ -80,11 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         script = CACHED.format(folder=folder)
         cached = [
-            float(
-                subprocess.run(
-                    [sys.executable, "-c", script], capture_output=True, text=True, check=True
-                ).stdout
-            )
+            float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
             for _ in range(2)
         ][1]
     assert fitted.diagnostics is not None

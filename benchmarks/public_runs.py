@@ -99,9 +99,7 @@ def main() -> None:
             pool = runs.pools.names[runs.source[row]]
             epochs = runs.samples_seen[row] / runs.pools.sizes[runs.source[row]]
             both = " | ".join(f"{100 * misses[name][row]:+.2f}" for name in ("utility", "power"))
-            lines.append(
-                f"| {architecture} | {pool} | {runs.samples_seen[row] / 1e9:.2f}B | {epochs:.1f} | {both} |"
-            )
+            lines.append(f"| {architecture} | {pool} | {runs.samples_seen[row] / 1e9:.2f}B | {epochs:.1f} | {both} |")
         mean = " | ".join(f"{100 * np.mean(np.abs(misses[name])):.2f}" for name in ("utility", "power"))
         lines.append(f"| {architecture} | mean absolute | | | {mean} |")
     with warnings.catch_warnings():

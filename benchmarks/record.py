@@ -21,9 +21,7 @@ def environment() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        names = [
-            line.split(":", 1)[1] for line in information.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":", 1)[1] for line in information.read_text().splitlines() if "model name" in line]
         model = names[0].strip() if names else model
     return {
         "date": datetime.date.today().isoformat(),

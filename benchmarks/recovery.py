@@ -81,9 +81,7 @@ def compare(count: int, seed: int = 1) -> dict[str, list[float]]:
 
 def main() -> None:
     """Run both parts and write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truths", type=int, default=200)
     parser.add_argument("--noisy", type=int, default=50)
     arguments = parser.parse_args()

@@ -45,9 +45,7 @@ def data_folder() -> Path:
     """The folder of public tables, named by the environment variable QQTJAX_DATA."""
     named = os.environ.get("QQTJAX_DATA")
     if not named:
-        pytest.skip(
-            "QQTJAX_DATA is not set: it names the folder of public tables, which are not ours to ship"
-        )
+        pytest.skip("QQTJAX_DATA is not set: it names the folder of public tables, which are not ours to ship")
     folder = Path(named)
     if not folder.is_dir():
         pytest.fail(f"QQTJAX_DATA names {folder}, which is not a folder")

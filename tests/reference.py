@@ -55,8 +55,7 @@ class Inputs(NamedTuple):
 def arguments(inputs: Inputs) -> tuple[UtilityParams, Run]:
     """The same floats as the library takes them."""
     values = {
-        name: None if value is None else np.asarray(value, np.float64)
-        for name, value in inputs._asdict().items()
+        name: None if value is None else np.asarray(value, np.float64) for name, value in inputs._asdict().items()
     }
     run = Run(**{name: values.pop(name) for name in ("weights", "sizes", "samples_seen")})
     return UtilityParams(**values), run
@@ -144,9 +143,7 @@ def epochs_of(inputs: Inputs, at_boundary: Sequence[bool] | None = None) -> list
     counted = []
     for i, (weight, size) in enumerate(zip(inputs.weights, inputs.sizes, strict=True)):
         infinite = np.isinf(size) or weight == 0
-        epochs = (
-            mpf(0) if infinite else mpf(float(inputs.samples_seen)) * mpf(float(weight)) / mpf(float(size))
-        )
+        epochs = mpf(0) if infinite else mpf(float(inputs.samples_seen)) * mpf(float(weight)) / mpf(float(size))
         if at_boundary is not None and at_boundary[i]:
             epochs = mp.nint(epochs)
         counted.append((int(mp.floor(epochs)), epochs))
@@ -210,9 +207,7 @@ def utility_gradient(inputs: Inputs, at_boundary: Sequence[bool] | None = None) 
     slopes, half_lives = per_pool(inputs.utility, count), per_pool(inputs.half_life, count)
     references, dilutions = per_pool(inputs.reference_size, count), per_pool(inputs.dilution, count)
     amplitudes = per_pool(inputs.amplitude, count)
-    by_log_share = [
-        -(1 - pool.last) - gamma * pool.by_half_life for pool, gamma in zip(pools, dilutions, strict=True)
-    ]
+    by_log_share = [-(1 - pool.last) - gamma * pool.by_half_life for pool, gamma in zip(pools, dilutions, strict=True)]
 
     def over(numerator: mpf, denominator: mpf) -> mpf:
         return numerator / denominator if numerator else mpf(0)
@@ -244,9 +239,7 @@ def utility_gradient(inputs: Inputs, at_boundary: Sequence[bool] | None = None) 
         found["amplitude"] = above / amplitudes[0]
     forces = [w * b for w, b in zip(weights, slopes, strict=True)]
     seen = mpf(float(inputs.samples_seen))
-    found["samples_seen"] = (
-        above * mp.fsum(f * pool.last for f, pool in zip(forces, pools, strict=True)) / seen
-    )
+    found["samples_seen"] = above * mp.fsum(f * pool.last for f, pool in zip(forces, pools, strict=True)) / seen
     found["scale"] = -above * mp.fsum(forces) / mpf(float(inputs.scale))
     found["floor"] = list(weights) if np.ndim(inputs.floor) else mpf(1)
     found["decay_shape"] = None if inputs.decay_shape is None else shape
@@ -263,9 +256,7 @@ def rates_of(inputs: Inputs) -> list[Any]:
     def column(value: Any) -> list[Any]:
         return list(value) if np.ndim(value) else [value] * count
 
-    half_lives, references, dilutions = map(
-        column, (inputs.half_life, inputs.reference_size, inputs.dilution)
-    )
+    half_lives, references, dilutions = map(column, (inputs.half_life, inputs.reference_size, inputs.dilution))
     shape = 1 if inputs.decay_shape is None else inputs.decay_shape
 
     def worth(i: int) -> Any:
@@ -302,10 +293,7 @@ def _mixed(value: Any, weights: Sequence[Any], of: Any = lambda x: x) -> mpf:
 def utility_by_definition(inputs: Inputs) -> mpf:
     """The utility law from `exponents_by_definition`."""
     slopes = _column(inputs.utility, len(inputs.weights))
-    terms = (
-        mpf(w) * b * g
-        for w, b, g in zip(inputs.weights, slopes, exponents_by_definition(inputs), strict=True)
-    )
+    terms = (mpf(w) * b * g for w, b, g in zip(inputs.weights, slopes, exponents_by_definition(inputs), strict=True))
     log_excess = _mixed(inputs.amplitude, inputs.weights, mp.log) + mp.fsum(terms)
     return _mixed(inputs.floor, inputs.weights) + mp.exp(log_excess)
 

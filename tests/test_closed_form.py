@@ -94,9 +94,7 @@ def grid(epochs: list[int], rates: list[float], dtype: type) -> tuple[np.ndarray
 
 
 def gap(measured: jax.Array, exact: list[mp.mpf]) -> np.ndarray:
-    return np.array(
-        [float(abs(mp.mpf(float(a)) - b)) for a, b in zip(np.asarray(measured), exact, strict=True)]
-    )
+    return np.array([float(abs(mp.mpf(float(a)) - b)) for a, b in zip(np.asarray(measured), exact, strict=True)])
 
 
 def padded(function):
@@ -168,16 +166,12 @@ def test_equals_the_quadrature_for_many_epochs():
 
 
 def test_float32_error():
-    k, r, lam = grid(
-        [*range(1, 21), 40, 317], [1e-30, 1e-6, 1e-3, 0.05, 0.3, 1.0, 1.69, 1.71, 4.0], np.float32
-    )
+    k, r, lam = grid([*range(1, 21), 40, 317], [1e-30, 1e-6, 1e-3, 0.05, 0.3, 1.0, 1.69, 1.71, 4.0], np.float32)
     value, _, q1 = evaluate(k, r, lam)
     assert value.dtype == jnp.float32
     exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
     assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_FLOAT32
-    assert (
-        gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_FLOAT32
-    )
+    assert gap(q1, [mp.mpf(float(c)) * e[1] for c, e in zip(lam, exact, strict=True)]).max() < TOLERANCE_FLOAT32
 
 
 def test_float32_equals_float64_for_many_epochs():
@@ -248,9 +242,7 @@ def test_bounded_and_falling_in_the_rate(rng):
 
 @pytest.mark.usefixtures("x64")
 def test_derivatives_equal_those_of_the_sum():
-    k, r, lam = grid(
-        [1, 2, 3, FIRST - 1, FIRST, 40, 317], [0.0, 1e-30, 1e-14, 1e-6, *RATES[5:-1]], np.float64
-    )
+    k, r, lam = grid([1, 2, 3, FIRST - 1, FIRST, 40, 317], [0.0, 1e-30, 1e-14, 1e-6, *RATES[5:-1]], np.float64)
     slope_r, slope_lam, rr, lam_r, r_lam, curvature = derivatives(k, r, lam)
     exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
     np.testing.assert_allclose(slope_r, np.exp(-lam * k), rtol=1e-14)

@@ -105,9 +105,7 @@ def test_scan_and_closed_form_fit_the_same(noisy):
 
 def test_same_seed_same_bytes(noisy):
     first, second = fit(noisy, seed=5), fit(noisy, seed=5)
-    same = jax.tree.map(
-        lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), first.params, second.params
-    )
+    same = jax.tree.map(lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), first.params, second.params)
     assert jax.tree.all(same)
 
 
@@ -228,9 +226,7 @@ def test_fewer_checkpoints_than_parameters_is_said(truth):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QQTWarning)
         fitted = fit(few)
-    assert any(
-        "no standard errors" in line or "combination" in line for line in fitted.diagnostics.unidentified
-    )
+    assert any("no standard errors" in line or "combination" in line for line in fitted.diagnostics.unidentified)
 
 
 def test_several_metrics_side_by_side_or_averaged(truth):
@@ -280,9 +276,7 @@ def test_saved_fit_reloads_to_the_same_bytes(noisy, tmp_path):
     path = tmp_path / "fit.json"
     save_fit(fitted, path)
     again = load_fit(path)
-    same = jax.tree.map(
-        lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), fitted.params, again.params
-    )
+    same = jax.tree.map(lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), fitted.params, again.params)
     assert jax.tree.all(same)
     assert str(again) == str(fitted)
     save_fit(again, tmp_path / "again.json")

@@ -20,12 +20,8 @@ EPOCHS = np.unique(np.concatenate([np.arange(1, 65), np.geomspace(65, 1e5, 200).
 def ends(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(k, n, w, N) with n = k N / w rounded to a float, for simple and for arbitrary weights and sizes."""
     k = np.repeat(EPOCHS, 20)
-    weights = np.where(
-        rng.random(k.size) < 0.5, rng.integers(1, 21, k.size) / 20, rng.uniform(0.01, 1, k.size)
-    )
-    sizes = np.where(
-        rng.random(k.size) < 0.5, rng.integers(1, 2000, k.size) * 6400.0, rng.uniform(1e3, 1e8, k.size)
-    )
+    weights = np.where(rng.random(k.size) < 0.5, rng.integers(1, 21, k.size) / 20, rng.uniform(0.01, 1, k.size))
+    sizes = np.where(rng.random(k.size) < 0.5, rng.integers(1, 2000, k.size) * 6400.0, rng.uniform(1e3, 1e8, k.size))
     return k, k * sizes / weights, weights, sizes
 
 

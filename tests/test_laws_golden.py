@@ -70,7 +70,6 @@ def test_released_code(cases: list[dict[str, Any]], name: str):
         assert got == pytest.approx(case["value"], rel=1e-12, abs=0), case
 
 
-@pytest.mark.xfail(strict=True, reason="NaN: log 0 less log 0, or 0 / 0")
 def test_at_zero_samples_the_law_diverges_where_the_released_code_returns_its_floor(
     cases: list[dict[str, Any]],
 ):
@@ -108,7 +107,7 @@ def test_utility_is_the_released_utility_without_a_floor(rng: np.random.Generato
 
 
 def test_the_released_floor_sinks():
-    """Top 10 % at 128M: the equation gives 0.7361, the released code 0.7127 (law.md, section 4)."""
+    """Top 10 % at 128M: the equation gives 0.7361, the released code 0.7127."""
     params = UtilityParams(
         scale=NORMALIZER / 0.025,
         floor=0.1,
@@ -158,7 +157,7 @@ def test_the_paper_recursion(rng: np.random.Generator):
         assert evaluate(laws.utility, params, run) == pytest.approx(expected, rel=2e-13, abs=0), inputs
 
 
-# Top 10 %, 10-20 %, 20-30 % and 30-40 % of the paper's T-MARS pools, as released (law.md, section 2).
+# Top 10 %, 10-20 %, 20-30 % and 30-40 % of the paper's T-MARS pools, as released.
 TOP_POOLS = {
     "utility": [-0.16, -0.125, -0.1, -0.085],
     "half_life": [6.7272727272727275, 8.545454545454547, 5.2727272727272725, 2.2727272727272725],
@@ -169,7 +168,7 @@ def test_a_subsampled_union_was_measured_to_follow_its_size_not_its_count():
     """The released row "random 25 % of the top 40 %" is a uniform mixture of four pools, 12.8M in all.
 
     Root mean squared gap to the curve fitted to it, at two, four, ..., ten epochs and as released: 0.009 for
-    tau_hat = (N_hat / N) tau, 0.023 for tau_hat = p tau (law.md, section 2).
+    tau_hat = (N_hat / N) tau, 0.023 for tau_hat = p tau.
     """
     size, floor = 12.8e6, 0.1
     scale = NORMALIZER / 0.025

@@ -180,9 +180,7 @@ class TestUtility:
         """An unused pool has the derivative of using its first sample; an infinite one never repeats."""
         for _ in range(10):
             inputs = random_point(rng, 4, 1e3)
-            weights, sizes, references = (
-                list(each) for each in (inputs.weights, inputs.sizes, inputs.reference_size)
-            )
+            weights, sizes, references = (list(each) for each in (inputs.weights, inputs.sizes, inputs.reference_size))
             weights[1], sizes[2], sizes[3], references[3] = 0.0, np.inf, np.inf, np.inf
             worst_error(inputs._replace(weights=weights, sizes=sizes, reference_size=references))
 
@@ -237,9 +235,7 @@ def test_other_laws_by_differences_in_fifty_digits(rng: np.random.Generator, cas
                 if got is None:
                     continue
                 for index, each in enumerate(np.atleast_1d(got)):
-                    want = reference.difference(
-                        by_formula, inputs, field.name, index if np.ndim(got) else None
-                    )
+                    want = reference.difference(by_formula, inputs, field.name, index if np.ndim(got) else None)
                     error = abs(reference.mpf(float(each)) - want) / max(abs(want), above * LEAST)
                     assert error <= TOLERANCE, (field.name, index, float(each), float(want), inputs)
 

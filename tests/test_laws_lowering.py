@@ -72,9 +72,7 @@ def test_lowers_for_accelerators(case: str):
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype == np.float64):
             function = jax.jit(partial(slopes, law, max_epochs))
-            exported = jax.export.export(function, platforms=["cuda", "tpu"])(
-                cast(params, dtype), cast(batch(), dtype)
-            )
+            exported = jax.export.export(function, platforms=["cuda", "tpu"])(cast(params, dtype), cast(batch(), dtype))
         assert exported.platforms == ("cuda", "tpu")
         assert {aval.dtype for aval in exported.out_avals} == {np.dtype(dtype)}
         kind = "f64" if dtype == np.float64 else "f32"
@@ -122,10 +120,8 @@ def test_the_dtype_follows_the_inputs(case: str, wide: bool):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("case", CASES)
-def test_no_implicit_promotion(case: str, request: pytest.FixtureRequest):
+def test_no_implicit_promotion(case: str):
     """Ranks and dtypes are never promoted behind the reader's back."""
-    if case in ("utility", "released_utility"):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="closed_form asks to promote to float32"))
     law, params, max_epochs = CASES[case]
     params, runs = cast((params, batch(1)), np.float64)
     run = jax.tree.map(lambda leaf: leaf[0], runs)

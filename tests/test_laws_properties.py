@@ -135,7 +135,7 @@ def test_the_order_of_the_pools_does_not_matter(
     epochs=numbers(1e-2, 1e5),
 )
 def test_the_best_mix_is_a_concave_programme(params: Any, ends: Any, sizes: Any, epochs: float):
-    """-log(y - d) = sum_i w_i |b_i| G_i is concave in w for dilutions in [0, 1] (mixes.md, section 1)."""
+    """-log(y - d) = sum_i w_i |b_i| G_i is concave in w for dilutions in [0, 1]."""
     first, last = ends
     along = np.linspace(0, 1, 8)[:, None]
     seen = budget(np.maximum(first, last), sizes, epochs)
@@ -145,12 +145,8 @@ def test_the_best_mix_is_a_concave_programme(params: Any, ends: Any, sizes: Any,
 
 
 @quick(max_examples=60)
-@given(
-    params=parameters(floor=0.0), ends=st.tuples(weights, weights), sizes=sizes, epochs=numbers(1e-2, 0.999)
-)
-def test_before_any_repeat_the_log_excess_is_linear_in_the_weights(
-    params: Any, ends: Any, sizes: Any, epochs: float
-):
+@given(params=parameters(floor=0.0), ends=st.tuples(weights, weights), sizes=sizes, epochs=numbers(1e-2, 0.999))
+def test_before_any_repeat_the_log_excess_is_linear_in_the_weights(params: Any, ends: Any, sizes: Any, epochs: float):
     first, last = ends
     along = np.linspace(0, 1, 8)[:, None]
     seen = budget(np.maximum(first, last), sizes, epochs)
@@ -161,9 +157,7 @@ def test_before_any_repeat_the_log_excess_is_linear_in_the_weights(
 
 @quick()
 @given(params=parameters(), weights=weights, sizes=sizes, epochs=numbers(1, 60), factor=numbers(1.01, 10))
-def test_fresher_and_hardier_pools_never_hurt(
-    params: Any, weights: Any, sizes: Any, epochs: float, factor: float
-):
+def test_fresher_and_hardier_pools_never_hurt(params: Any, weights: Any, sizes: Any, epochs: float, factor: float):
     """More unique samples, or a longer half-life, at the same budget."""
     seen = budget(weights, sizes, epochs)
     base = errors("utility", params, weights, sizes, seen)

@@ -126,9 +126,7 @@ def test_a_budget_must_be_a_positive_number(budget: float):
         optimize_mixes(SHIPPED, [64e6, budget])
 
 
-shares = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=12).filter(
-    lambda x: sum(x) > 0
-)
+shares = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=12).filter(lambda x: sum(x) > 0)
 
 
 @settings(deadline=None, derandomize=True)

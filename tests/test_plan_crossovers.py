@@ -33,9 +33,7 @@ EFFECTIVE = FittedLaw(
     UtilityParams(
         scale=1e5 / 0.022,
         floor=0.1,
-        utility=np.array(
-            [-0.18227272727272728, -0.14484848484848487, -0.1353030303030303, -0.09757575757575758]
-        ),
+        utility=np.array([-0.18227272727272728, -0.14484848484848487, -0.1353030303030303, -0.09757575757575758]),
         half_life=np.array([4.0, 4.363636363636363, 2.909090909090909, 1.4545454545454546]),
         reference_size=np.full(4, N),
     ),
@@ -122,10 +120,7 @@ def test_a_dip_that_the_grid_steps_over_is_found_by_its_least_gap():
     first, second = (np.log(each.samples_seen) for each in find_crossings(TWICE, np.eye(2), 1.01e5, 1e10))
     assert start < first < bottom < second < end
     # A straight crossing is no dip.
-    assert (
-        _touching(TWICE, np.eye(2), 0, 1, np.log([1e6, 4e6, 8e6, 12e6]), np.array([-3.0, -1.0, 1.0, 2.0]))
-        == []
-    )
+    assert _touching(TWICE, np.eye(2), 0, 1, np.log([1e6, 4e6, 8e6, 12e6]), np.array([-3.0, -1.0, 1.0, 2.0])) == []
 
 
 @pytest.mark.parametrize("law", [utility, released_utility, effective_data], ids=lambda law: law.name)
@@ -151,9 +146,7 @@ def test_nothing_is_missed_on_random_pools(law, rng: np.random.Generator):
             for j in range(i):
                 signs = np.sign(errors[i] - errors[j])
                 places = np.flatnonzero(signs[1:] != signs[:-1])
-                mine = [
-                    c.samples_seen for c in found if {c.below, c.above} == {i, j} and c.samples_seen > grid[0]
-                ]
+                mine = [c.samples_seen for c in found if {c.below, c.above} == {i, j} and c.samples_seen > grid[0]]
                 inside = [grid[p] <= seen <= grid[p + 1] for p in places for seen in mine]
                 assert sum(inside) >= len(places)
                 assert len(mine) >= len(places)

@@ -138,8 +138,7 @@ def chebyshev(function: Callable[[mp.mpf], mp.mpf], upper: float, degree: int) -
     angles = [mp.pi * (i + mp.mpf(1) / 2) / n for i in range(n)]
     values = [function((mp.cos(a) + 1) * mp.mpf(upper) / 2) for a in angles]
     modes = [
-        (2 - (j == 0)) * mp.fsum(y * mp.cos(j * a) for a, y in zip(angles, values, strict=True)) / n
-        for j in range(n)
+        (2 - (j == 0)) * mp.fsum(y * mp.cos(j * a) for a, y in zip(angles, values, strict=True)) / n for j in range(n)
     ]
     powers = [mp.mpf(0)] * n
     previous, current = [mp.mpf(1)], [mp.mpf(0), mp.mpf(1)]  # T_0, T_1 in powers of u
@@ -179,8 +178,7 @@ def rational_e1(lower: float, degree: int) -> tuple[list[mp.mpf], list[mp.mpf]]:
         new_q = [*answer[degree + 1 :], mp.mpf(1)]
         q_values = [polynomial(new_q, z) for z in grid]
         errors = [
-            abs(polynomial(new_p, z) / d - f) * w
-            for z, d, f, w in zip(grid, q_values, target, importance, strict=True)
+            abs(polynomial(new_p, z) / d - f) * w for z, d, f, w in zip(grid, q_values, target, importance, strict=True)
         ]
         if max(errors) < best and min(q_values) > 0:
             best, p, q = max(errors), new_p, new_q
@@ -197,16 +195,12 @@ def derive(choice: Choice) -> dict[str, object]:
         "rate_switch": mp.mpf(choice.rate_switch),
         "exponent_switch": mp.mpf(choice.exponent_switch),
         "log_steps": tuple(mp.log1p(mp.mpf(1) / m) for m in range(1, choice.direct_terms + 1)),
-        "half_sinh": tuple(
-            mp.mpf(1) / (4**n * mp.factorial(2 * n + 1)) for n in range(choice.half_sinh_terms)
-        ),
+        "half_sinh": tuple(mp.mpf(1) / (4**n * mp.factorial(2 * n + 1)) for n in range(choice.half_sinh_terms)),
         "zeta": tuple(chebyshev(zeta_series, choice.rate_switch, choice.zeta_degree)),
         "ein": tuple(chebyshev(lambda z: ein(z) / z, choice.exponent_switch, choice.ein_degree)),
         "e1_numerator": tuple(p),
         "e1_denominator": tuple(q),
-        "tail": tuple(
-            tuple(mp.mpf(c.numerator) / c.denominator for c in row) for row in tail_rows(choice.tail_degree)
-        ),
+        "tail": tuple(tuple(mp.mpf(c.numerator) / c.denominator for c in row) for row in tail_rows(choice.tail_degree)),
     }
 
 
@@ -374,9 +368,7 @@ def report_pieces(name: str, choice: Choice, table: dict[str, object]) -> None:
     edge, cut, terms = choice.rate_switch, choice.exponent_switch, choice.direct_terms
     grid = [mp.mpf(i) / 101 for i in range(102)]
     lams, zs = [edge * (x or mp.mpf("1e-9")) for x in grid], [cut * (x or mp.mpf("1e-9")) for x in grid]
-    exact = {
-        (i, j): mp.mpf(c.numerator) / c.denominator for (i, j), c in tail_series(REFERENCE_DEGREE).items()
-    }
+    exact = {(i, j): mp.mpf(c.numerator) / c.denominator for (i, j), c in tail_series(REFERENCE_DEGREE).items()}
     first = mp.mpf(1) / (terms + 2)  # the largest v at which P is used
     dropped = [
         abs(
@@ -386,9 +378,7 @@ def report_pieces(name: str, choice: Choice, table: dict[str, object]) -> None:
         for x in lams
     ]
     pieces = {
-        "R": max(
-            mp.expm1(x) * abs(polynomial(table["zeta"], 2 * x / edge - 1) - zeta_series(x)) for x in lams
-        ),
+        "R": max(mp.expm1(x) * abs(polynomial(table["zeta"], 2 * x / edge - 1) - zeta_series(x)) for x in lams),
         "Ein": max(abs(z * polynomial(table["ein"], 2 * z / cut - 1) - ein(z)) for z in zs),
         "E1": max(
             abs(

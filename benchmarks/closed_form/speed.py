@@ -58,9 +58,7 @@ def timed(functions: dict, *arguments: jax.Array) -> dict:
             jax.block_until_ready(call(*arguments))
             samples[name].append(time.perf_counter() - start)
     scale = 1e9 / POINTS
-    return {
-        name: (statistics.median(v) * scale, min(v) * scale, seconds[name]) for name, v in samples.items()
-    }
+    return {name: (statistics.median(v) * scale, min(v) * scale, seconds[name]) for name, v in samples.items()}
 
 
 def measure(dtype: np.dtype, epochs: int) -> list[dict]:
@@ -96,9 +94,7 @@ def measure(dtype: np.dtype, epochs: int) -> list[dict]:
         return jax.value_and_grad(lambda *arguments: function(*arguments).sum(), argnums=(1, 2))
 
     kernels = {"closed form": closed, "plain scan": plain_scan, "library scan": library_scan}
-    differences = {
-        name: float(jnp.max(jnp.abs(f(k, r, lam) - closed(k, r, lam)))) for name, f in kernels.items()
-    }
+    differences = {name: float(jnp.max(jnp.abs(f(k, r, lam) - closed(k, r, lam)))) for name, f in kernels.items()}
     ways = {(name, "value"): function for name, function in kernels.items()}
     ways |= {(name, "value and gradient"): with_gradient(function) for name, function in kernels.items()}
     ways["closed form", "`value_and_slopes`"] = lambda *arguments: value_and_slopes(*arguments)

@@ -60,7 +60,6 @@ def all_settings(families: Iterable[str] = tuple(FAMILIES)) -> list[Setting]:
         by_size = dict(zip(FAMILIES[family], (sizes / sizes.sum()).tolist(), strict=True))
         settings.append(Setting(family, "mixture", f"{family}-all", by_size))
         settings += [
-            Setting(family, "fresh", name, {name: 1.0}, checkpoints=FRESH_CHECKPOINTS)
-            for name in FRESH[family]
+            Setting(family, "fresh", name, {name: 1.0}, checkpoints=FRESH_CHECKPOINTS) for name in FRESH[family]
         ]
     return settings

@@ -65,9 +65,7 @@ def environment() -> dict:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        named = (
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        )
+        named = (line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line)
         model = next(named, model)
     hardware = model if device.platform == "cpu" else device.device_kind
     return {
@@ -176,9 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     target, pools = draw_pools()
     drawn = digest(target, pools)
-    jobs = [
-        Job(setting, seed, drawn) for setting in all_settings(args.families) for seed in sorted({*args.seeds})
-    ]
+    jobs = [Job(setting, seed, drawn) for setting in all_settings(args.families) for seed in sorted({*args.seeds})]
     if not args.table_only:
         try:
             train_missing(jobs, pools, target)

@@ -33,9 +33,7 @@ class Findings(NamedTuple):
     unidentified: tuple[str, ...]
 
 
-def diagnose(
-    space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, importance: np.ndarray
-) -> Findings:
+def diagnose(space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, importance: np.ndarray) -> Findings:
     """Look at an optimum.
 
     The standard errors are those of weighted least squares, s^2 (J^T W J)^-1 over the coordinates that are off
@@ -53,9 +51,7 @@ def diagnose(
     hit = (x <= low + near) | (x >= high - near)
     bounds_hit = tuple(
         f"{name} at its {'lower' if at <= (lo + hi) / 2 else 'upper'} bound {value:.4g}"
-        for name, at, lo, hi, value, is_hit in zip(
-            space.names, x, low, high, space.natural(x), hit, strict=True
-        )
+        for name, at, lo, hi, value, is_hit in zip(space.names, x, low, high, space.natural(x), hit, strict=True)
         if is_hit
     )
     weighted = np.sqrt(importance)[:, None] * slopes
@@ -88,18 +84,13 @@ def diagnose(
                     f"{space.names[used[i]]}: weakly, its standard error spans most of what is possible"
                 )
         else:
-            unidentified.append(
-                f"{len(used)} free parameters from {len(each)} checkpoints: no standard errors"
-            )
+            unidentified.append(f"{len(used)} free parameters from {len(each)} checkpoints: no standard errors")
     return Findings(errors, bounds_hit, tuple(unidentified))
 
 
 def errors_as_params(space: Space, errors: np.ndarray) -> Any:
     """The parameter type filled with standard errors, NaN where fixed."""
-    values = {
-        name: None if value is None else np.full(np.shape(value), np.nan)
-        for name, value in space.fixed.items()
-    }
+    values = {name: None if value is None else np.full(np.shape(value), np.nan) for name, value in space.fixed.items()}
     for slot in space.layout.slots:
         positions = np.array(slot.positions)
         picked = np.where(positions >= 0, errors[np.maximum(positions, 0)], np.nan)

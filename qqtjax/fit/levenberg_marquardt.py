@@ -81,9 +81,7 @@ def levenberg_marquardt(
         bend = jnp.sum(at.hessian * moved[:, None] * moved[None, :])
         promised = -(jnp.sum(at.gradient * moved) + 0.5 * bend)
         better = new.objective < at.objective  # never true of NaN
-        gain = jnp.where(
-            promised > 0, (at.objective - new.objective) / jnp.where(promised > 0, promised, 1.0), 0.0
-        )
+        gain = jnp.where(promised > 0, (at.objective - new.objective) / jnp.where(promised > 0, promised, 1.0), 0.0)
         shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.clip(gain, 0.0, 1.0) - 1.0) ** 3)
         next_damping = jnp.where(better, damping * shrink, damping * growth)
         next_growth = jnp.where(better, 2.0, growth * 2.0)

@@ -78,14 +78,10 @@ def residuals(objective: Objective, coordinates: Array, data: Data) -> Array:
     """`[M]` predicted minus measured, on the error or on the log excess error."""
     params = objective.layout.unpack(coordinates, data.fixed)
     law = objective.layout.law
-    predicted = jax.vmap(lambda run, drawn: law(pick(params, drawn), run, objective.max_epochs))(
-        data.run, data.drawn
-    )
+    predicted = jax.vmap(lambda run, drawn: law(pick(params, drawn), run, objective.max_epochs))(data.run, data.drawn)
     if not objective.log:
         return predicted - data.error
-    floor = jax.vmap(lambda run, drawn: mixed(pick(params, drawn).floor, run.weights))(
-        data.run, data.drawn
-    )
+    floor = jax.vmap(lambda run, drawn: mixed(pick(params, drawn).floor, run.weights))(data.run, data.drawn)
     return jnp.log(predicted - floor) - jnp.log(data.error - floor)
 
 

@@ -135,9 +135,7 @@ def search_space(
     for given, names in (("share", share), ("fixed", fixed), ("free", free), ("bounds", bounds)):
         for name in names:
             if name not in fields:
-                raise InputError(
-                    f"{given}: law {law.name} has no parameter {name!r}; it has {', '.join(fields)}"
-                )
+                raise InputError(f"{given}: law {law.name} has no parameter {name!r}; it has {', '.join(fields)}")
     both = set(free) & set(fixed)
     if both:
         raise InputError(f"parameter {sorted(both)[0]!r} is both fixed and free")
@@ -211,9 +209,7 @@ def _bounded(spread: Range, name: str, bounds: tuple[float, float] | None) -> Ra
     if not low < high:
         raise InputError(f"bounds of {name}: ({low:g}, {high:g}), expected low < high")
     if spread.log and not low * high > 0:
-        raise InputError(
-            f"bounds of {name}: ({low:g}, {high:g}), expected two ends of the same sign, neither 0"
-        )
+        raise InputError(f"bounds of {name}: ({low:g}, {high:g}), expected two ends of the same sign, neither 0")
     first, last = (float(np.clip(start, low, high)) for start in (spread.start_low, spread.start_high))
     if first == last:
         first, last = low, high

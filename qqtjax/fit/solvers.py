@@ -88,9 +88,7 @@ def _adam_lanes(
     steps: int,
     learning_rate: float,
 ) -> first_order.Ended:
-    return first_order.adam(
-        lambda x: loss(objective, x, data) / unit, starts, low, high, steps, learning_rate
-    )
+    return first_order.adam(lambda x: loss(objective, x, data) / unit, starts, low, high, steps, learning_rate)
 
 
 @partial(jax.jit, static_argnums=(0, 6))

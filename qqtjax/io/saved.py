@@ -139,9 +139,7 @@ def _restore(saved: dict[str, Any], law: Law | None, name: str) -> FittedLaw:
     if law is None:
         known = {each.name: each for each in laws.ALL}
         if saved["law"] not in known:
-            raise InputError(
-                f"{name}: law {saved['law']!r} is not one of {', '.join(known)}; pass law= to load_fit"
-            )
+            raise InputError(f"{name}: law {saved['law']!r} is not one of {', '.join(known)}; pass law= to load_fit")
         law = known[saved["law"]]
     pools = Pools.of({pool: float(size) for pool, size in saved["pools"].items()})
     seen, info = saved["seen"], saved["diagnostics"]

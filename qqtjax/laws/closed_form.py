@@ -40,9 +40,7 @@ def _polynomial(coefficients: tuple, x: Array) -> tuple[Array, Array]:
 def _direct_sum(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]:
     """Sum of delta^m log(1 + 1/m) over m < k up to the stored terms, and minus its derivative in lam."""
     delta = jnp.exp(-lam)
-    steps = tuple(
-        jnp.where(k > m, step, 0.0).astype(delta.dtype) for m, step in enumerate(table.log_steps, 1)
-    )
+    steps = tuple(jnp.where(k > m, step, 0.0).astype(delta.dtype) for m, step in enumerate(table.log_steps, 1))
     value, slope = _polynomial((jnp.zeros_like(k), *steps), delta)
     return value, delta * slope
 
@@ -81,11 +79,7 @@ def _expansion(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]
 
     bracket = lam * zeta + exponential
     value = growth * bracket - fade * tail
-    slope = (
-        growth * (fall - zeta - lam * zeta_slope)
-        - growth_slope * bracket
-        + fade * (tail_slope + (0.5 - k) * tail)
-    )
+    slope = growth * (fall - zeta - lam * zeta_slope) - growth_slope * bracket + fade * (tail_slope + (0.5 - k) * tail)
     return value, slope
 
 
@@ -126,7 +120,7 @@ def _decayed_epochs_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 def _prepare(*arguments: ArrayLike) -> tuple[jnp.dtype, list[Array]]:
     """The dtype of the result, and the arguments as float64 or float32 arrays."""
     dtype = jnp.result_type(float, *arguments)
-    compute = jnp.promote_types(dtype, jnp.float32)
+    compute = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
     return dtype, [jnp.asarray(x, compute) for x in arguments]
 
 

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from qqtjax.laws.law import Law
 from qqtjax.laws.repetition import bucket_for, count_epochs, decay, decay_rate
-from qqtjax.laws.utility import SYMBOLS, UtilityParams, mixed, utility_ranges
+from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, mixed, utility_ranges
 from qqtjax.runs import Run
 
 
@@ -79,10 +79,9 @@ def effective_data_law(params: UtilityParams, run: Run, max_epochs: int | None =
         return _State(end, state.effective + jnp.sum(worth) * span, gained, epochs), None
 
     first, epochs = next_boundary(jnp.zeros_like(whole))
-    state, _ = lax.scan(
-        step, _State(first, first, jnp.zeros_like(first), epochs), length=weights.size * max_epochs
-    )
-    start = jnp.sum(weights * params.utility) * jnp.log(first / params.scale)
+    started = jnp.where(first > 0, first, 1.0)  # no samples seen: 0 / 0
+    state, _ = lax.scan(step, _State(first, started, jnp.zeros_like(first), epochs), length=weights.size * max_epochs)
+    start = fresh_exponent(weights * params.utility, first, params.scale)
     log_excess = mixed(jnp.log(params.amplitude), weights) + start + state.gained
     result = mixed(params.floor, weights) + jnp.exp(log_excess)
     return jnp.where(jnp.max(whole) <= max_epochs, result, jnp.nan)

@@ -144,9 +144,7 @@ class FittedLaw:
         """
         if not (np.ndim(samples_seen) == 0 and float(samples_seen) > 0):
             raise InputError(f"samples seen {samples_seen!r}: expected one positive number")
-        return Run(
-            weights=self.pools.weights(weights), sizes=self.pools.sizes, samples_seen=float(samples_seen)
-        )
+        return Run(weights=self.pools.weights(weights), sizes=self.pools.sizes, samples_seen=float(samples_seen))
 
     def predict(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
         """Predicted error, float64.

@@ -9,7 +9,7 @@ from jax import Array, tree_util
 from jax.typing import ArrayLike
 
 from qqtjax.laws.law import Law, Range
-from qqtjax.laws.utility import SYMBOLS, mixed, utility_ranges
+from qqtjax.laws.utility import SYMBOLS, fresh_exponent, mixed, utility_ranges
 from qqtjax.runs import Run, Runs
 
 
@@ -52,8 +52,8 @@ def power_law(params: PowerParams, run: Run, max_epochs: int | None = None) -> A
         0.6
     """
     weights = jnp.asarray(run.weights)
-    log_seen = jnp.log(run.samples_seen / params.scale)
-    log_excess = mixed(jnp.log(params.amplitude), weights) + jnp.sum(weights * params.utility * log_seen)
+    fresh = fresh_exponent(weights * params.utility, run.samples_seen, params.scale)
+    log_excess = mixed(jnp.log(params.amplitude), weights) + fresh
     return mixed(params.floor, weights) + jnp.exp(log_excess)
 
 

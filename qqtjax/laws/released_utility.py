@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from qqtjax.laws.law import Law
-from qqtjax.laws.utility import SYMBOLS, UtilityParams, exponents, mixed, utility_ranges
+from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, lost_exponents, mixed, utility_ranges
 from qqtjax.runs import Run
 
 
@@ -39,12 +39,12 @@ def released_utility_law(params: UtilityParams, run: Run, max_epochs: int | None
         0.7127
     """
     weights = jnp.asarray(run.weights)
-    grown, epochs = exponents(params, run, max_epochs)
+    lost, epochs = lost_exponents(params, run, max_epochs)
     # log m_i is log(n / n0) less the log of the epochs that are over.
-    first = jnp.log(run.samples_seen / params.scale) - epochs.log_epochs
     slopes = weights * params.utility
-    start = jnp.exp(mixed(jnp.log(params.amplitude), weights) + jnp.sum(slopes * first))
-    return (mixed(params.floor, weights) + start) * jnp.exp(jnp.sum(slopes * (grown - first)))
+    first = fresh_exponent(slopes, run.samples_seen, params.scale) - jnp.sum(slopes * epochs.log_epochs)
+    start = jnp.exp(mixed(jnp.log(params.amplitude), weights) + first)
+    return (mixed(params.floor, weights) + start) * jnp.exp(jnp.sum(slopes * (epochs.log_epochs - lost)))
 
 
 released_utility = Law(

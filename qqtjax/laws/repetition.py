@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -139,36 +138,30 @@ def scan_decayed_epochs(
     numbers = jnp.arange(1, max_epochs + 1, dtype=whole.dtype)
     start = jnp.zeros_like(whole) + 0.0 * rate
     total, _ = lax.scan(step, start, numbers)
-    return jnp.where(whole <= max_epochs, total, jnp.nan)
+    # Added, not selected, so that derivatives are NaN too.
+    return total + jnp.where(whole <= max_epochs, 0.0, jnp.nan)
 
 
-def utility_exponent(
-    samples_seen: ArrayLike,
-    scale: ArrayLike,
-    epochs: Epochs,
-    rate: ArrayLike,
-    max_epochs: int | None = None,
-    decay_shape: ArrayLike | None = None,
+def lost_exponent(
+    epochs: Epochs, rate: ArrayLike, max_epochs: int | None = None, decay_shape: ArrayLike | None = None
 ) -> Array:
-    """G_i(n), what a utility b_i is multiplied with: log(y - d) = log A0 + sum_i w_i b_i G_i.
+    """What repetition costs: log(n / n0) - G_i(n) = log K_i - H_i; 0 in the first epoch.
 
     Args:
-        samples_seen: n, samples.
-        scale: n0, samples.
         epochs: as counted by `count_epochs`, `[P]`.
         rate: lam_i, `[P]`.
         max_epochs: static scan length; None takes the closed form, which needs decay_shape None.
         decay_shape: s, or None for the geometric decay.
 
     Returns:
-        `[P]`, log samples. Check from the paper's recursion: n = 64M, n0 = 4M, N = 1M, tau = 5 gives 0.2473.
+        `[P]`, log samples. From the paper's recursion n = 64M, n0 = 4M, N = 1M, tau = 5 keeps G = 0.2473 of
+        log(n / n0) = 2.7726.
     """
     if max_epochs is None:
         kept = decayed_epochs(epochs.whole, epochs.log_ratio, rate)
     else:
         kept = scan_decayed_epochs(epochs, rate, max_epochs, decay_shape)
-    lost = jnp.where(epochs.whole >= 1, epochs.log_epochs - kept, 0.0)
-    return jnp.log(samples_seen / scale) - lost
+    return jnp.where(epochs.whole >= 1, epochs.log_epochs - kept, 0.0)
 
 
 def bucket(epochs: float) -> int:

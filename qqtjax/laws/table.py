@@ -45,12 +45,13 @@ def fitted_table(fitted: Any) -> str:
         cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     for name in shared:
+        line = f"{name} ({law.symbols.get(name, name)}) = {_number(getattr(params, name), 5)}"
         error = _number(getattr(errors, name), 2) if errors else ""
-        given = "" if error or not errors else "  (fixed or at a bound)"
-        symbol = law.symbols.get(name, name)
-        lines.append(
-            f"{name} ({symbol}) = {_number(getattr(params, name), 5)}" + (f" +- {error}" if error else given)
-        )
+        if error:
+            line += f" +- {error}"
+        elif info:
+            line += "  (fixed)" if name not in info.settings.get("free", ()) else "  (no standard error)"
+        lines.append(line)
     if info is None:
         return "\n".join(lines)
     lines.append(

@@ -10,7 +10,7 @@ from jax import Array, tree_util
 from jax.typing import ArrayLike
 
 from qqtjax.laws.law import Law, Range
-from qqtjax.laws.repetition import Epochs, bucket_for, count_epochs, decay_rate, utility_exponent
+from qqtjax.laws.repetition import Epochs, bucket_for, count_epochs, decay_rate, lost_exponent
 from qqtjax.runs import Run, Runs
 
 
@@ -45,8 +45,18 @@ def mixed(value: ArrayLike, weights: ArrayLike) -> Array:
     return jnp.asarray(value) if jnp.ndim(value) == 0 else jnp.sum(jnp.asarray(weights) * value)
 
 
-def exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[Array, Epochs]:
-    """G_i(n) of every pool, `[P]`, with the epochs it was computed from.
+def fresh_exponent(slopes: Array, samples_seen: ArrayLike, scale: ArrayLike) -> Array:
+    """sum_i w_i b_i log(n / n0), what fresh data would give.
+
+    With one scale for all pools the logarithm stays outside the sum, so that an unused pool is not 0 times log 0
+    before the first sample.
+    """
+    fresh = jnp.log(samples_seen / scale)
+    return jnp.sum(slopes) * fresh if jnp.ndim(fresh) == 0 else jnp.sum(slopes * fresh)
+
+
+def lost_exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[Array, Epochs]:
+    """log(n / n0) - G_i(n) of every pool, `[P]`, with the epochs it was computed from.
 
     Raises:
         MaxEpochsError: a decay shape is set and the run is traced without `max_epochs`.
@@ -55,9 +65,7 @@ def exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[
     rate = decay_rate(params.half_life, params.dilution, run.weights, run.sizes, params.reference_size)
     if params.decay_shape is not None and max_epochs is None:
         max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes)
-    return utility_exponent(
-        run.samples_seen, params.scale, epochs, rate, max_epochs, params.decay_shape
-    ), epochs
+    return lost_exponent(epochs, rate, max_epochs, params.decay_shape), epochs
 
 
 def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) -> Array:
@@ -91,9 +99,11 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
         1.0612
     """
     weights = jnp.asarray(run.weights)
-    grown, _ = exponents(params, run, max_epochs)
+    lost, _ = lost_exponents(params, run, max_epochs)
     log_amplitude = mixed(jnp.log(params.amplitude), weights)
-    excess = jnp.exp(log_amplitude + jnp.sum(weights * params.utility * grown))
+    slopes = weights * params.utility
+    fresh = fresh_exponent(slopes, run.samples_seen, params.scale)
+    excess = jnp.exp(log_amplitude + fresh - jnp.sum(slopes * lost))
     return mixed(params.floor, weights) + excess
 
 

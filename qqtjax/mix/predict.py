@@ -26,9 +26,7 @@ def errors_of(fitted: FittedLaw, weights: np.ndarray, samples_seen: np.ndarray) 
         `[M]`, float64.
     """
     weights = np.asarray(weights, np.float64)
-    return errors_with_sizes(
-        fitted, weights, np.broadcast_to(fitted.pools.sizes, weights.shape), samples_seen
-    )
+    return errors_with_sizes(fitted, weights, np.broadcast_to(fitted.pools.sizes, weights.shape), samples_seen)
 
 
 def errors_with_sizes(

@@ -96,9 +96,7 @@ def optimize_mixes(
         sizes = jnp.asarray(fitted.pools.sizes, jnp.float64)
         steps = SCAN_STEPS if scans else STEPS
         found = [
-            np.asarray(
-                _descend(fitted.law, params, sizes, jnp.asarray(few), jnp.asarray(begin), length, steps)
-            )
+            np.asarray(_descend(fitted.law, params, sizes, jnp.asarray(few), jnp.asarray(begin), length, steps))
             for few in padded
         ]
     weights = np.concatenate(found)[:count]

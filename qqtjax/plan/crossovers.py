@@ -128,9 +128,7 @@ def log_gap(fitted: FittedLaw, first: np.ndarray, second: np.ndarray, position: 
     return errors[: len(position)] - errors[len(position) :]
 
 
-def solve_brackets(
-    function: Callable[[np.ndarray], np.ndarray], left: np.ndarray, right: np.ndarray
-) -> np.ndarray:
+def solve_brackets(function: Callable[[np.ndarray], np.ndarray], left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Roots of M scalar functions of opposite signs at both ends, by Ridders' method on all of them at once.
 
     Source: C. Ridders, IEEE Trans. Circuits and Systems 26 (1979) 979-980.
@@ -169,9 +167,7 @@ def solve_brackets(
 def _boundaries(weights: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
     """Sorted budgets: every n = j N_i / w_i in (low, high), and log-spaced ones from low to high."""
     points = [np.geomspace(low, high, LOG_STEPS)]
-    lengths = {
-        float(size / share) for row in weights for size, share in zip(sizes, row, strict=True) if share > 0
-    }
+    lengths = {float(size / share) for row in weights for size, share in zip(sizes, row, strict=True) if share > 0}
     for length in lengths:
         if np.isfinite(length):
             points.append(length * np.arange(max(1, np.ceil(low / length)), np.floor(high / length) + 1))
@@ -194,10 +190,7 @@ def _touching(
     middle = size[1:-1]
     drop = np.maximum(size[:-2], size[2:]) - middle
     same = (np.sign(gap[:-2]) == np.sign(gap[1:-1])) & (np.sign(gap[2:]) == np.sign(gap[1:-1]))
-    dips = (
-        np.flatnonzero(same & (middle <= np.minimum(size[:-2], size[2:])) & (middle < drop) & (middle > TIE))
-        + 1
-    )
+    dips = np.flatnonzero(same & (middle <= np.minimum(size[:-2], size[2:])) & (middle < drop) & (middle > TIE)) + 1
     if not len(dips):
         return []
     sign = np.sign(gap[dips])
@@ -206,9 +199,7 @@ def _touching(
 
     def height(position: np.ndarray) -> np.ndarray:
         shape = (len(position), weights.shape[1])
-        return sign * log_gap(
-            fitted, np.broadcast_to(weights[i], shape), np.broadcast_to(weights[j], shape), position
-        )
+        return sign * log_gap(fitted, np.broadcast_to(weights[i], shape), np.broadcast_to(weights[j], shape), position)
 
     for _ in range(40):
         inner, outer = right - GOLDEN * (right - left), left + GOLDEN * (right - left)

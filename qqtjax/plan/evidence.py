@@ -119,8 +119,7 @@ def mixture_evidence(
     laws |= dict(others or {})
     rows = scored | (runs.single & known)
     predicted = {
-        name: errors_with_sizes(each, weights[rows], runs.sizes[rows], seen[rows])
-        for name, each in laws.items()
+        name: errors_with_sizes(each, weights[rows], runs.sizes[rows], seen[rows]) for name, each in laws.items()
     }
     predicted[INTERPOLATION] = between[rows]
     table = runs.select(rows)
@@ -131,13 +130,7 @@ def mixture_evidence(
     hard = _averaged(_is_filter(table), place) > 0
     groups = [np.flatnonzero(keys[1] == budget) for budget in np.unique(keys[1])]
     groups = [group for group in groups if len(group) > 1 and mixed[group].any()]
-    pairs = [
-        (i, j)
-        for group in groups
-        for a, i in enumerate(group)
-        for j in group[a + 1 :]
-        if mixed[i] or mixed[j]
-    ]
+    pairs = [(i, j) for group in groups for a, i in enumerate(group) for j in group[a + 1 :] if mixed[i] or mixed[j]]
     own = mixture[rows]
     scores = []
     for name, values in predicted.items():
@@ -214,9 +207,5 @@ def _pairwise(predicted: np.ndarray, measured: np.ndarray, pairs: np.ndarray) ->
 
 
 def _regret(predicted: np.ndarray, measured: np.ndarray, groups: list[np.ndarray]) -> float:
-    lost = [
-        measured[group[np.argmin(predicted[group])]] - measured[group].min()
-        for group in groups
-        if len(group) > 1
-    ]
+    lost = [measured[group[np.argmin(predicted[group])]] - measured[group].min() for group in groups if len(group) > 1]
     return float(np.mean(lost)) if lost else float("nan")

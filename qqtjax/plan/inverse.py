@@ -14,9 +14,7 @@ BELOW = 1e-6
 ROUNDS, SETTLED = 12, 1e-7
 
 
-def cheapest_budgets(
-    fitted: FittedLaw, weights: np.ndarray, target: float, low: float, high: float
-) -> np.ndarray:
+def cheapest_budgets(fitted: FittedLaw, weights: np.ndarray, target: float, low: float, high: float) -> np.ndarray:
     """Least samples seen at which each mix reaches an error: y(w_m, n) = target. The error falls with n.
 
     Args:

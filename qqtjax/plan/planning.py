@@ -176,9 +176,7 @@ def _budgets(
         except (TypeError, ValueError):
             raise InputError(f"{name} {given!r}: expected positive numbers") from None
     if needed and not len(values):
-        raise InputError(
-            "no budgets: expected at least one number of samples seen (or FLOPs with a price per sample)"
-        )
+        raise InputError("no budgets: expected at least one number of samples seen (or FLOPs with a price per sample)")
     for value in values:
         if not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} {value:g}: expected positive numbers")
@@ -195,9 +193,7 @@ def _is_error_rate(fitted: FittedLaw, runs: Runs | None) -> bool:
     return not above and (floor is None or floor < 1)
 
 
-def _recipe(
-    fitted: FittedLaw, question: _Question, option: Option, samples_seen: float, error: float
-) -> Recipe:
+def _recipe(fitted: FittedLaw, question: _Question, option: Option, samples_seen: float, error: float) -> Recipe:
     names, sizes, weights = fitted.pools.names, fitted.pools.sizes, option.weights
     counts = whole_samples(weights, round(samples_seen))
     drawn = [i for i in question.order if weights[i] > 0]
@@ -227,9 +223,7 @@ def _rows(fitted: FittedLaw, question: _Question) -> tuple[PlanRow, ...]:
         )
         best = recipes[int(np.argmin(errors[:, column]))]
         rule = _rule_of_thumb(recipes, question.rule_epochs)
-        mix = _recipe(
-            fitted, question, Option(BEST_MIX, found.weights[column], 0), budget, found.error[column]
-        )
+        mix = _recipe(fitted, question, Option(BEST_MIX, found.weights[column], 0), budget, found.error[column])
         rows.append(
             PlanRow(
                 samples_seen=float(budget),
@@ -272,9 +266,7 @@ def _row_warnings(
     return tuple(warnings)
 
 
-def _warnings(
-    fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], high: float
-) -> tuple[str, ...]:
+def _warnings(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], high: float) -> tuple[str, ...]:
     warnings = []
     sizes = dict(zip(fitted.pools.names, fitted.pools.sizes, strict=True))
     unknown = [name for name, size in sizes.items() if np.isinf(size)]
@@ -295,9 +287,7 @@ def _warnings(
     return tuple(warnings)
 
 
-def _changes(
-    fitted: FittedLaw, question: _Question
-) -> tuple[tuple[Crossover, ...], tuple[FrontierStep, ...], float]:
+def _changes(fitted: FittedLaw, question: _Question) -> tuple[tuple[Crossover, ...], tuple[FrontierStep, ...], float]:
     options = different(question.options)
     weights = np.stack([option.weights for option in options])
     low, high = search_range(fitted, weights, question.budgets, question.horizon)
@@ -347,9 +337,7 @@ def _target(fitted: FittedLaw, question: _Question, error: float, high: float) -
 
     at_horizon = error_table(fitted, weights, np.array([high])).min()
     if not np.isfinite(mixed):
-        at_horizon = min(
-            at_horizon, optimize_mixes(fitted, [high], starts=weights, seed=question.seed).error[0]
-        )
+        at_horizon = min(at_horizon, optimize_mixes(fitted, [high], starts=weights, seed=question.seed).error[0])
     floor = getattr(fitted.params, "floor", None)
     samples, flops = known(cheapest)
     mix_samples, mix_flops = known(mixed)

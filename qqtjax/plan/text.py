@@ -109,9 +109,7 @@ def _answer(row: PlanRow, plan: Plan) -> str:
     if plan.scale and row.samples_seen < plan.scale:
         return f"{text}, but do not trust it: below the law's scale of {count_text(plan.scale)}"
     if row.best.error - row.mix.error > 5e-5:
-        return (
-            f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
-        )
+        return f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
     return f"{text}; no mix found is better"
 
 
@@ -144,8 +142,7 @@ def _about(plan: Plan) -> list[str]:
     lines += _wrapped(f"pools, best first: {pools}")
     if plan.resized:
         changes = [
-            f"{name} {_size(after)} (fitted on {_size(before)})"
-            for name, (before, after) in plan.resized.items()
+            f"{name} {_size(after)} (fitted on {_size(before)})" for name, (before, after) in plan.resized.items()
         ]
         lines += _wrapped(f"planned for other sizes than fitted: {', '.join(changes)}")
     return lines
