@@ -77,9 +77,7 @@ def test_an_infinite_pool(read):
 
 
 def test_all_optional_columns():
-    runs = read_runs(
-        frame(run="r", seed=3, metric="top1", model_size="1.5B", annealed=["yes", True], eval_size=50_000)
-    )
+    runs = read_runs(frame(run="r", seed=3, metric="top1", model_size="1.5B", annealed=["yes", True], eval_size=50_000))
     assert runs.run_names == ("r",)
     assert runs.seed.tolist() == [3, 3]
     assert runs.metric_names == ("top1",)
@@ -157,9 +155,7 @@ def test_an_empty_size_is_filled_from_the_argument():
 
 def test_value_chooses_among_several():
     table = frame(loss=[3.0, 2.5])
-    with pytest.raises(
-        InputError, match="columns error and loss are all there: say which with value='error'"
-    ):
+    with pytest.raises(InputError, match="columns error and loss are all there: say which with value='error'"):
         read_runs(table)
     assert read_runs(table, value="loss").error.tolist() == [3.0, 2.5]
     assert read_runs(table, value="error").error.tolist() == [0.9, 0.8]
@@ -227,3 +223,11 @@ def test_any_table_comes_back_as_it_was_written(sizes, data, tmp_path_factory):
     assert runs.error.tolist() == errors
     assert (again.error == runs.error).all()
     assert (again.source == runs.source).all()
+
+
+def test_a_suffix_late_in_a_long_column_changes_nothing_before_it(tmp_path):
+    seen = np.arange(1, 40_001) * 10.5
+    cells = [*map(repr, seen[:-1].tolist()), "0.42M"]
+    table = pd.DataFrame({"pool": "a", "pool_size": 1000, "samples_seen": cells, "error": 0.5})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    assert read_runs(tmp_path / "runs.csv").samples_seen.tolist() == seen.tolist()
