@@ -125,8 +125,8 @@ Predicted minus measured ImageNet error, in points. Six runs and four parameters
 
 ## 2.8B language models on repeated C4 (val_curves), each whole curve left out in turn
 
-Mean absolute error in nats; every {THIN}th checkpoint of the other curves is fitted, all of the left-out curve is scored.
-The curves are read from plots (about 0.002 nats) and their points lie inside a learning-rate schedule.
+Mean absolute error in nats; every {THIN}th checkpoint of the other curves is fitted, all of the left-out curve is
+scored. The curves are read from plots (about 0.002 nats) and their points lie inside a learning-rate schedule.
 
 | unique tokens of the curve left out | checkpoints | utility law | blind power law |
 |---|---|---|---|

@@ -95,8 +95,8 @@ def main() -> None:
 parameters within 1e-6 in {np.sum(errors <= 1e-6)}; median largest error {np.median(errors):.1e}, worst
 {errors.max():.1e} (relative; floor absolute).
 
-{arguments.noisy} tables with noise {NOISE}: mean squared error above Levenberg-Marquardt's (negative: below), all through
-the scan; "grid": our fit of one pool, floor given, above the best of all 10^6 cells of the released grid.
+{arguments.noisy} tables with noise {NOISE}: mean squared error above Levenberg-Marquardt's (negative: below), all
+through the scan; "grid": our fit of one pool, floor given, above the best of all 10^6 cells of the released grid.
 
 | | largest | smallest |
 |---|---|---|

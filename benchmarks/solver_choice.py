@@ -2,8 +2,8 @@
 
     python -m benchmarks.solver_choice
 
-Same process, float64, 4 pools with 5 checkpoints, 64 starts. Ours works in the box; optimistix has no bounds, so it gets
-the same box through a sigmoid. Compilation apart, median of several, both objectives printed.
+Same process, float64, 4 pools with 5 checkpoints, 64 starts. Ours works in the box; optimistix has no bounds, so it
+gets the same box through a sigmoid. Compilation apart, median of several, both objectives printed.
 """
 
 from __future__ import annotations

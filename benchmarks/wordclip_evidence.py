@@ -71,8 +71,8 @@ def section(title: str, evidence: Evidence) -> str:
     ]
     return f"""## {title}
 
-{evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures, {evidence.pairs} pairs at {evidence.budgets} budgets; MAE
-of the law over that of the blind law: **{ratio(evidence):.2f}**.
+{evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures, {evidence.pairs} pairs at {evidence.budgets} budgets;
+MAE of the law over that of the blind law: **{ratio(evidence):.2f}**.
 
 | predicted by | MAE | bias | MAE of differences | pairs right | regret | regret of filters |
 |---|---|---|---|---|---|---|
@@ -97,7 +97,8 @@ def main() -> None:
 
 Single pools are fitted (dilution 1 and decay shape 1 unless said), mixtures in the same window predicted; columns: mean
 absolute error, bias, mean absolute error of differences at equal budget, share of pairs ordered rightly, regret of the
-setting and of the filter that each would choose. Two seeds. Development data: families and windows were looked at before.
+setting and of the filter that each would choose. Two seeds. Development data: families and windows were looked at
+before.
 
 {chr(10).join(sections)}"""
     record.write("wordclip_evidence", "python -m benchmarks.wordclip_evidence", figures, page)

@@ -224,6 +224,8 @@ class Runs:
     def average_metrics(self, names: Sequence[str], name: str = "average") -> Runs:
         """One metric that is the plain mean of several, at the checkpoints where all of them were measured.
 
+        The size of the evaluation is not kept: tasks of different sizes have no common one.
+
         Raises:
             InputError: an unknown metric, or no checkpoint with all of them.
         """
@@ -235,36 +237,9 @@ class Runs:
             raise InputError(f"no checkpoint was measured on all of the metrics {', '.join(names)}")
         first = tables[0].select(np.array([places[0][key] for key in shared]))
         errors = [t.error[[place[key] for key in shared]] for t, place in zip(tables, places, strict=True)]
-        return dataclasses.replace(first, error=np.mean(errors, axis=0), metric_names=(name,))
+        return dataclasses.replace(first, error=np.mean(errors, axis=0), metric_names=(name,), eval_size=None)
 
 
 def stack_runs(runs: Sequence[Run]) -> Run:
     """Stack single runs of equal structure along a new leading axis."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
-
-
-def check_runs(runs: Runs) -> list[str]:
-    """What makes a table worth less than it looks, one line each; empty when nothing does.
-
-    Repeats say nothing of a half-life that no run reached; and without checkpoints inside the first epoch
-    utility, half-life, scale and floor trade off, so that a fit looks better and mispredicts fresh data.
-    """
-    lines = []
-    epochs = runs.epochs if len(runs) < 100_000 else None
-    alone = runs.single
-    for index, name in enumerate(runs.pools.names):
-        rows = alone & (runs.source == index)
-        if np.sum(rows) == 1:
-            lines.append(f"pool {name}: one checkpoint only, its utility and half-life cannot both be determined")
-    passed = runs.samples_seen / runs.pools.sizes[np.where(alone, runs.source, 0)]
-    most = np.where(alone, passed, np.inf if epochs is None else 0.0)
-    if epochs is not None:
-        most = np.where(alone, passed, epochs.max(axis=1))
-    if len(runs) and np.max(most) <= 1:
-        lines.append("no pool is repeated in any run: half-lives are not identified")
-    elif len(runs) and np.min(most) >= 1:
-        lines.append(
-            "no checkpoint lies inside the first epoch: utility, half-life, scale and floor trade off, and the "
-            "fit may mispredict fresh data however small its residuals; add checkpoints at 0.25 and 0.5 epochs"
-        )
-    return lines

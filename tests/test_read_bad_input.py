@@ -77,8 +77,7 @@ WHERE = "runs.csv, row 3 (line 4), column"
         ),
         (
             "a,100,250,.7",
-            f"{WHERE} 'error': found 0.7, expected 0.8 as in row 2: "
-            "the same run, seed, metric and samples_seen (250)",
+            f"{WHERE} 'error': found 0.7, expected 0.8 as in row 2: the same run, seed, metric and samples_seen (250)",
         ),
     ],
 )
@@ -100,10 +99,7 @@ def test_the_first_of_many_is_named_and_the_rest_counted(refused):
 
 def test_suffixes_elsewhere_do_not_hide_the_culprit(refused):
     text = refused(lines("a,12.8M,1M,.9", "a,12.8M,2M,.8", "a,12.8M,3Q,.7"))
-    assert (
-        text
-        == f"{WHERE} 'samples_seen': found '3Q', expected a suffix among k, M, B, G and T (M is a million)"
-    )
+    assert text == f"{WHERE} 'samples_seen': found '3Q', expected a suffix among k, M, B, G and T (M is a million)"
 
 
 def test_accuracy_of_one_and_loss_of_zero(refused):
@@ -244,12 +240,8 @@ def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
 
 
 def test_data_frames_count_rows_from_one():
-    table = pd.DataFrame(
-        {"pool": "a", "pool_size": 100, "samples_seen": [50, 250], "error": [0.9, 1.8]}, [7, 8]
-    )
-    with pytest.raises(
-        InputError, match=r"^DataFrame, row 2, column 'error': found 1\.8, expected an error rate"
-    ):
+    table = pd.DataFrame({"pool": "a", "pool_size": 100, "samples_seen": [50, 250], "error": [0.9, 1.8]}, [7, 8])
+    with pytest.raises(InputError, match=r"^DataFrame, row 2, column 'error': found 1\.8, expected an error rate"):
         read_runs(table)
     with pytest.raises(InputError, match=r"^DataFrame: no rows"):
         read_runs(table[:0])

@@ -1,11 +1,11 @@
-"""Warnings of what a table leaves open."""
+"""What a table leaves open."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from qqtjax.errors import QQTWarning
-from qqtjax.io import check_runs, read_runs
+from qqtjax.checks import check_runs
+from qqtjax.io import read_runs
 
 
 def table(**pools):
@@ -15,12 +15,7 @@ def table(**pools):
 
 
 def warned(frame, **options):
-    with pytest.warns(QQTWarning) as caught:
-        runs = read_runs(frame, **options)
-    texts = [str(each.message) for each in caught]
-    assert all(each.filename == __file__ for each in caught)
-    assert texts == [f"DataFrame: {text}" for text in check_runs(runs)]
-    return texts
+    return check_runs(read_runs(frame, **options))
 
 
 def test_nothing_to_say():
@@ -29,7 +24,7 @@ def test_nothing_to_say():
 
 def test_one_checkpoint():
     (text,) = warned(table(a=[0.5, 3], b=[0.5]))
-    assert text.startswith("DataFrame: one checkpoint only of pool 'b'")
+    assert text.startswith("one checkpoint only of pool 'b'")
 
 
 def test_two_seeds_at_one_count_are_one_checkpoint():
@@ -40,7 +35,7 @@ def test_two_seeds_at_one_count_are_one_checkpoint():
 
 def test_no_repeated_epoch():
     (text,) = warned(table(a=[0.5, 1], b=[0.25, 0.75]))
-    assert text == "DataFrame: no checkpoint repeats any pool: the half-lives (tau) are not identified"
+    assert text == "no checkpoint repeats any pool: the half-lives (tau) are not identified"
 
 
 def test_an_infinite_pool_is_never_repeated():
@@ -50,14 +45,14 @@ def test_an_infinite_pool_is_never_repeated():
 
 def test_no_checkpoint_inside_the_first_epoch():
     (text,) = warned(table(a=[1, 4], b=[2, 4]))
-    assert text.startswith("DataFrame: no checkpoint inside the first epoch of any pool: ")
+    assert text.startswith("no checkpoint inside the first epoch of any pool: ")
     (text,) = warned(table(a=[0.5, 4], b=[1, 4], c=[2, 4]))
-    assert text.startswith("DataFrame: no checkpoint inside the first epoch of pools 'b', 'c': ")
+    assert text.startswith("no checkpoint inside the first epoch of pools 'b', 'c': ")
 
 
 def test_a_pool_that_nothing_uses():
     (text,) = warned(table(a=[0.5, 4]), pools={"a": 100, "b": 100})
-    assert text == "DataFrame: no checkpoint uses pool 'b'"
+    assert text == "no checkpoint uses pool 'b'"
 
 
 def test_mixtures_count_for_each_of_their_pools():
@@ -69,9 +64,7 @@ def test_mixtures_count_for_each_of_their_pools():
 @pytest.mark.parametrize(("annealed", "count"), [([True, False], 1), ([False, False], 2)])
 def test_checkpoints_that_were_not_annealed(annealed, count):
     (text,) = warned(table(a=[0.5, 3]).assign(annealed=annealed))
-    assert text.startswith(
-        f"DataFrame: {count} of 2 checkpoints did not end their own learning-rate schedule"
-    )
+    assert text.startswith(f"{count} of 2 checkpoints did not end their own learning-rate schedule")
 
 
 def test_annealed_checkpoints_need_no_warning():

@@ -15,9 +15,7 @@ def evaluate(path, accuracy):
     """Write one evaluation: ImageNet's accuracy is as given, the other tasks' higher by a known amount."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [{"key": "fairness", "metrics": {"main_metric": None}}]
-    lines += [
-        {"key": key, "metrics": {"acc1": 0.0, "main_metric": accuracy + more}} for key, more in TASKS.items()
-    ]
+    lines += [{"key": key, "metrics": {"acc1": 0.0, "main_metric": accuracy + more}} for key, more in TASKS.items()]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
 
 
@@ -62,9 +60,7 @@ def test_one_task_several_and_their_average(root):
     assert len(both) == 12
     mean = read_runs(root, **OPTIONS, tasks=["imagenet1k", "cifar10", "vtab/pets"])
     assert mean.metric_names == ("average of 3 tasks",)
-    assert mean.error.tolist() == pytest.approx(
-        [e - 0.25 for e in [0.96875, 0.9375, 0.875, 0.9375, 0.875, 0.75]]
-    )
+    assert mean.error.tolist() == pytest.approx([e - 0.25 for e in [0.96875, 0.9375, 0.875, 0.9375, 0.875, 0.75]])
 
 
 def test_the_folder_of_one_pool(root):
@@ -148,9 +144,7 @@ def test_bad_arguments(root, options, message):
 )
 def test_bad_evaluations_name_the_file(root, text, message):
     (root / "clip_top10to20p_1x" / "eval_results.jsonl").write_text(text)
-    with pytest.raises(
-        InputError, match=f"clip_top10to20p_1x/eval_results.jsonl.*{message}".replace("(", "[(]")
-    ):
+    with pytest.raises(InputError, match=f"clip_top10to20p_1x/eval_results.jsonl.*{message}".replace("(", "[(]")):
         read_runs(root, **OPTIONS)
 
 

@@ -90,9 +90,7 @@ def test_standard_input(monkeypatch, content):
 def test_standard_input_is_named_in_errors(monkeypatch):
     text = csv_text().replace("50.25", "x")
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(text.encode())))
-    with pytest.raises(
-        InputError, match=r"^standard input, row 3 \(line 4\), column 'samples_seen': found 'x'"
-    ):
+    with pytest.raises(InputError, match=r"^standard input, row 3 \(line 4\), column 'samples_seen': found 'x'"):
         read_runs("-")
 
 
@@ -182,9 +180,7 @@ for source in ("runs.parquet", types.SimpleNamespace(__arrow_c_stream__=None)):
 
 def fresh_process(program, folder, *arguments):
     """Standard output of a program in a process of its own, started in a folder."""
-    path = os.pathsep.join(
-        [str(Path(qqtjax.__path__[0]).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    path = os.pathsep.join([str(Path(qqtjax.__path__[0]).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,

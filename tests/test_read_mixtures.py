@@ -165,13 +165,8 @@ def test_a_pool_known_only_from_mixtures_takes_its_size_from_a_column_or_the_arg
 
 
 def test_a_size_column_that_changes():
-    rows = [
-        {"samples_seen": n, "error": 0.9, "weights": "a=.5 c=.5", "size_c": size}
-        for n, size in [(1, 40), (2, 50)]
-    ]
-    with pytest.raises(
-        InputError, match="row 6, column 'size_c': found 50, expected 40: one size for pool 'c'"
-    ):
+    rows = [{"samples_seen": n, "error": 0.9, "weights": "a=.5 c=.5", "size_c": size} for n, size in [(1, 40), (2, 50)]]
+    with pytest.raises(InputError, match="row 6, column 'size_c': found 50, expected 40: one size for pool 'c'"):
         read_runs(with_rows(*rows))
 
 
@@ -213,9 +208,7 @@ def test_weight_decay_is_no_weight_unless_decay_is_a_pool():
 def filters(**columns):
     """Three nested filters of 100, 200 and 400 samples."""
     rows = [
-        (f"top{k}", 100.0 * size, n, 1 - n / 4000)
-        for k, size in [(10, 1), (20, 2), (40, 4)]
-        for n in (50.0, 900.0)
+        (f"top{k}", 100.0 * size, n, 1 - n / 4000) for k, size in [(10, 1), (20, 2), (40, 4)] for n in (50.0, 900.0)
     ]
     return pd.DataFrame(rows, columns=["pool", "pool_size", "samples_seen", "error"]).assign(**columns)
 
@@ -252,9 +245,7 @@ def test_only_the_innermost_filter_keeps_its_name_among_weights():
 
 
 def test_a_nested_filter_mixed_with_another_pool():
-    rows = pd.DataFrame(
-        [{"pool": "web", "pool_size": 1000.0, "samples_seen": n, "error": 0.9} for n in (70.0, 3000.0)]
-    )
+    rows = pd.DataFrame([{"pool": "web", "pool_size": 1000.0, "samples_seen": n, "error": 0.9} for n in (70.0, 3000.0)])
     mixed = pd.DataFrame([{"samples_seen": 70.0, "error": 0.85, "weights": "top20=.5 web=.5"}])
     table = pd.concat([filters(), rows, mixed], ignore_index=True)
     runs = read_runs(table, nested=["top10", "top20", "top40"])
@@ -283,9 +274,7 @@ def test_undeclared_filters_are_refused_with_what_to_say():
     with pytest.raises(InputError) as caught:
         read_runs(filters())
     text = str(caught.value)
-    assert (
-        "'top10' (100 samples) and 'top20' (200) are declared as disjoint but read as nested filters" in text
-    )
+    assert "'top10' (100 samples) and 'top20' (200) are declared as disjoint but read as nested filters" in text
     assert "nested=['top10', 'top20', 'top40']" in text
     assert "disjoint=True" in text
 

@@ -93,15 +93,11 @@ def test_published_constants_are_those_of_the_released_file(golden):
 
 
 def test_the_published_scale_is_the_normaliser_over_a():
-    table = json.loads((resources.files("qqtjax") / "data" / "published.json").read_text())["tables"][
-        "datacomp-tmars"
-    ]
+    table = json.loads((resources.files("qqtjax") / "data" / "published.json").read_text())["tables"]["datacomp-tmars"]
     for law in table["laws"].values():
         assert law["scale"] == pytest.approx(table["normaliser"] / law["a"], rel=1e-15)
 
 
 def test_unknown_constants():
-    with pytest.raises(
-        InputError, match="unknown constants 'datacomp'; there are datacomp-tmars; did you mean"
-    ):
+    with pytest.raises(InputError, match="unknown constants 'datacomp'; there are datacomp-tmars; did you mean"):
         published("datacomp")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qqtjax.checks import check_runs
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised
 from qqtjax.fit.objective import Data, Objective, gather
@@ -18,7 +19,7 @@ from qqtjax.fit.solvers import LevenbergMarquardt, Solver
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen, utility
 from qqtjax.laws.fitted import evaluate
 from qqtjax.laws.repetition import bucket
-from qqtjax.runs import Runs, check_runs
+from qqtjax.runs import Runs
 
 AGREEMENT = 1e-6
 
@@ -100,7 +101,7 @@ def fit(
             jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), space.fixed),
         )
         low, high = space.box()
-        if max_epochs is None and law.scans(jax.eval_shape(space.layout.unpack, low, data.fixed)):
+        if max_epochs is None and law.scans(space.layout.sketch(space.fixed)):
             max_epochs = bucket(float(epochs.max()) * (1 + 1e-6))
         objective = Objective(space.layout, max_epochs, log, huber)
         solution = solver.solve(objective, data, space.draw_starts(starts, seed), low, high)

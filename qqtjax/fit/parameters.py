@@ -60,6 +60,10 @@ class Layout:
             values[slot.field] = moved[0] if slot.scalar else moved
         return self.law.params(**values)
 
+    def sketch(self, fixed: Mapping[str, Any]) -> Any:
+        """Parameters with NaN where they are free: enough to see which of them are set at all."""
+        return self.law.params(**{**fixed, **{slot.field: np.nan for slot in self.slots}})
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Space:

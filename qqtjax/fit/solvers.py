@@ -61,8 +61,8 @@ class LevenbergMarquardt:
         max_iterations: most iterations.
     """
 
-    look: int = 25
-    finalists: int = 4
+    look: int = 20
+    finalists: int = 2
     max_iterations: int = 1000
 
     def solve(self, objective: Objective, data: Data, starts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Solution:

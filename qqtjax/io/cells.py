@@ -54,9 +54,7 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def refuse(
-    bad: np.ndarray, found: Callable[[int], object], expected: str, place: Place, column: str | None
-) -> None:
+def refuse(bad: np.ndarray, found: Callable[[int], object], expected: str, place: Place, column: str | None) -> None:
     """Raise `InputError` for the first row of a boolean mask, with a count of the others; return if none."""
     rows = np.flatnonzero(bad)
     if len(rows):
@@ -149,9 +147,7 @@ def require(frame: DataFrame, column: str, place: Place) -> None:
     """Raise `InputError` if a column is not there, saying which are."""
     if column not in frame:
         names = [str(name) for name in frame.columns]
-        raise InputError(
-            f"{place()}: no column {column!r}; the columns are {', '.join(names)}{nearest(column, names)}"
-        )
+        raise InputError(f"{place()}: no column {column!r}; the columns are {', '.join(names)}{nearest(column, names)}")
 
 
 def first_rows(code: np.ndarray) -> list[int]:

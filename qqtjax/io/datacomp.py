@@ -63,13 +63,9 @@ def tidy_from_datacomp(
     if not evaluations:
         raise InputError(f"{root}: no evaluation in this folder, expected {EXPECTED}")
     if not pools:
-        raise InputError(
-            f"{root}: a folder of evaluations needs pools={{name: size in samples}} for its folder names"
-        )
+        raise InputError(f"{root}: a folder of evaluations needs pools={{name: size in samples}} for its folder names")
     if samples_per_epoch is None:
-        raise InputError(
-            f"{root}: a folder of evaluations needs samples_per_epoch= (often the size of the pool)"
-        )
+        raise InputError(f"{root}: a folder of evaluations needs samples_per_epoch= (often the size of the pool)")
     owners = owners_of(evaluations, pools, root)
     lengths = epoch_lengths(samples_per_epoch, pools)
     wanted = list(tasks or [DEFAULT_TASK])
@@ -114,9 +110,7 @@ def find_evaluations(root: Path) -> list[Evaluation]:
     return sorted(found, key=lambda each: (each.pool, each.epoch))
 
 
-def owners_of(
-    evaluations: Sequence[Evaluation], pools: Mapping[str, float | str], root: Path
-) -> dict[str, str]:
+def owners_of(evaluations: Sequence[Evaluation], pools: Mapping[str, float | str], root: Path) -> dict[str, str]:
     """Folder name -> pool.
 
     Raises:
@@ -136,9 +130,7 @@ def owners_of(
             there = f"the folders are {', '.join(folders)}{nearest(pool, folders)}"
             raise InputError(f"{root}: no folder for pool {pool!r}; {there}")
     if strangers:
-        warnings.warn(
-            f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=4
-        )
+        warnings.warn(f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=4)
     return owners
 
 
@@ -150,16 +142,10 @@ def epoch_lengths(
     Raises:
         InputError: a pool without a length, or one that is no positive number.
     """
-    by_pool = (
-        samples_per_epoch
-        if isinstance(samples_per_epoch, Mapping)
-        else dict.fromkeys(pools, samples_per_epoch)
-    )
+    by_pool = samples_per_epoch if isinstance(samples_per_epoch, Mapping) else dict.fromkeys(pools, samples_per_epoch)
     missing = [pool for pool in pools if pool not in by_pool]
     if missing:
-        raise InputError(
-            f"samples_per_epoch=: no length for pool {missing[0]!r}{nearest(missing[0], by_pool)}"
-        )
+        raise InputError(f"samples_per_epoch=: no length for pool {missing[0]!r}{nearest(missing[0], by_pool)}")
     return {pool: argument_size(pool, by_pool[pool], "samples_per_epoch=") for pool in pools}
 
 
@@ -187,16 +173,12 @@ def read_evaluation(path: Path, tasks: Sequence[str]) -> dict[str, tuple[float, 
         metrics = record.get("metrics")
         accuracy = metrics.get("main_metric") if isinstance(metrics, dict) else None
         if isinstance(accuracy, bool) or not isinstance(accuracy, int | float):
-            raise InputError(
-                f"{where}: found {accuracy!r} under metrics.main_metric of {key!r}, expected an accuracy"
-            )
+            raise InputError(f"{where}: found {accuracy!r} under metrics.main_metric of {key!r}, expected an accuracy")
         if key in found and found[key][0] != accuracy:
             before, at = found[key]
             raise InputError(f"{where}: {key!r} is {accuracy}, and {before} on line {at}; expected one value")
         found.setdefault(key, (float(accuracy), line))
     for task in tasks:
         if task not in found:
-            raise InputError(
-                f"{name}: no task {task!r}; the tasks are {', '.join(keys)}{nearest(task, keys)}"
-            )
+            raise InputError(f"{name}: no task {task!r}; the tasks are {', '.join(keys)}{nearest(task, keys)}")
     return found

@@ -140,11 +140,7 @@ def contained(
     bad = np.zeros(len(frame), bool)
     bad[rows] = written[rows] != said[pool[rows]]
     first = int(np.argmax(bad))
-    expected = (
-        f"{words[said[pool[first]]]!r} as in the other rows of {pool_names[pool[first]]!r}"
-        if bad.any()
-        else ""
-    )
+    expected = f"{words[said[pool[first]]]!r} as in the other rows of {pool_names[pool[first]]!r}" if bad.any() else ""
     refuse(bad, lambda row: words[written[row]], expected, place, "includes")
     return {name: words[said[index]] for index, name in enumerate(pool_names) if said[index] >= 0}
 
@@ -159,9 +155,7 @@ def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], w
             group = seen.setdefault(match["before"].casefold(), [])
             group.append((float(match["number"]), size, name))
     for group in seen.values():
-        for (number, size, name), (larger_number, larger_size, larger) in itertools.combinations(
-            sorted(group), 2
-        ):
+        for (number, size, name), (larger_number, larger_size, larger) in itertools.combinations(sorted(group), 2):
             growth = larger_size / size / (larger_number / number)
             if {name, larger} <= declared or larger_number == number:
                 continue

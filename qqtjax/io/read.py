@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qqtjax.errors import InputError, QQTWarning
+from qqtjax.errors import InputError
 from qqtjax.io.cells import nearest
-from qqtjax.io.checks import check_runs
 from qqtjax.io.datacomp import tidy_from_datacomp
 from qqtjax.io.files import any_frame, read_table
 from qqtjax.io.tidy import make_runs
@@ -64,7 +62,8 @@ def read_runs(
         MissingExtraError: Parquet without pyarrow.
 
     Warns:
-        QQTWarning: what the checkpoints leave open; see `check_runs`.
+        QQTWarning: parts of an export that were left out. What the checkpoints leave open, `fit` says (see
+            `check_runs`).
 
     Example:
         >>> import pandas as pd
@@ -95,9 +94,7 @@ def read_runs(
     if is_folder:
         if not Path(source).is_dir():
             raise InputError(f"{source}: no such folder")
-        frame, place = tidy_from_datacomp(
-            source, pools=pools, samples_per_epoch=samples_per_epoch, tasks=wanted
-        )
+        frame, place = tidy_from_datacomp(source, pools=pools, samples_per_epoch=samples_per_epoch, tasks=wanted)
     else:
         kind = format if format in ("csv", "jsonl", "parquet") else None
         frame, place = read_table(source, kind) if is_path else any_frame(source)
@@ -115,8 +112,6 @@ def read_runs(
         runs = runs.average_metrics(known_metrics(runs, tasks, place()), f"average of {len(tasks)} tasks")
     elif kept is not None:
         runs = keep_metrics(runs, known_metrics(runs, kept, place()))
-    for text in check_runs(runs):
-        warnings.warn(f"{place()}: {text}", QQTWarning, stacklevel=2)
     return runs
 
 

@@ -109,6 +109,4 @@ def add_size_column(frame: DataFrame, name: str, sizes: dict[str, float], place:
     if len(given):
         size = sizes.setdefault(name, float(given[0]))
         differs = ~np.isnan(found) & (found != size)
-        refuse(
-            differs, lambda row: found[row], f"{show_count(size)}: one size for pool {name!r}", place, column
-        )
+        refuse(differs, lambda row: found[row], f"{show_count(size)}: one size for pool {name!r}", place, column)

@@ -49,9 +49,7 @@ def read_sources(
     weights = np.concatenate([shells.weights, mixed])
     labels = [*shells.named, *(write_weights(shares) for shares in mixtures.shares)]
     base = np.where(mixtures.code >= 0, mixtures.code + len(shells.named), named[pool])
-    combination = pd.DataFrame({"base": base, "subsample": subsample}).groupby(
-        ["base", "subsample"], sort=False
-    )
+    combination = pd.DataFrame({"base": base, "subsample": subsample}).groupby(["base", "subsample"], sort=False)
     code = combination.ngroup().to_numpy()
 
     source = np.empty(combination.ngroups, np.intp)
@@ -117,9 +115,7 @@ def refuse_contradiction(
     both = np.flatnonzero((mixtures.code >= 0) & (named[pool] >= 0))
     gap = np.zeros(len(pool))
     if len(both):
-        pairs, inverse = np.unique(
-            np.stack([named[pool[both]], mixtures.code[both]]), axis=1, return_inverse=True
-        )
+        pairs, inverse = np.unique(np.stack([named[pool[both]], mixtures.code[both]]), axis=1, return_inverse=True)
         gaps = np.abs(shells.weights[pairs[0]] - mixed[pairs[1]]).max(axis=1)
         gap[both] = gaps[inverse.reshape(-1)]
     expected = "a row with weights to name no pool, or the one that they say"

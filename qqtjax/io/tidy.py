@@ -80,13 +80,9 @@ def make_runs(
 
     seed = read_seed(frame, place)
     model_size = (
-        positive(frame, "model_size", "a positive number of parameters", place)
-        if "model_size" in frame
-        else None
+        positive(frame, "model_size", "a positive number of parameters", place) if "model_size" in frame else None
     )
-    eval_size = (
-        positive(frame, "eval_size", "a positive number of examples", place) if "eval_size" in frame else None
-    )
+    eval_size = positive(frame, "eval_size", "a positive number of examples", place) if "eval_size" in frame else None
     annealed = flags(frame, "annealed", place) if "annealed" in frame else None
     metric, metric_names = read_metric(frame, measured, place)
     tag = np.where(mixtures.code >= 0, pool, -1)
@@ -130,9 +126,7 @@ def value_column(frame: DataFrame, value: str | None, place: Place) -> str:
         columns = f"the columns are {', '.join(names)}{hint}"
         raise InputError(f"{place()}: no column 'error' (or 'accuracy', or 'loss'); {columns}")
     if len(there) > 1:
-        raise InputError(
-            f"{place()}: columns {' and '.join(there)} are all there: say which with value={there[0]!r}"
-        )
+        raise InputError(f"{place()}: columns {' and '.join(there)} are all there: say which with value={there[0]!r}")
     return there[0]
 
 
@@ -155,9 +149,7 @@ def read_error(frame: DataFrame, column: str, place: Place) -> np.ndarray:
     """
     found = numbers(frame, column, place)
     if column == "loss":
-        refuse(
-            ~((found > 0) & np.isfinite(found)), lambda row: found[row], "a finite loss > 0", place, column
-        )
+        refuse(~((found > 0) & np.isfinite(found)), lambda row: found[row], "a finite loss > 0", place, column)
         return found
     error = 1 - found if column == "accuracy" else found
     expected = "an accuracy in [0, 1)" if column == "accuracy" else "an error rate in (0, 1]"

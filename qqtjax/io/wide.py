@@ -60,9 +60,7 @@ def tidy_from_wide(
     import pandas as pd
 
     if not pools:
-        raise InputError(
-            f"{place()}: a wide table needs pools={{name: size in samples}} for the names in its headers"
-        )
+        raise InputError(f"{place()}: a wide table needs pools={{name: size in samples}} for the names in its headers")
     columns = [str(column) for column in frame.columns]
     axis, scale = step_axis(columns, samples_per_step, place)
     samples_seen = numbers(frame, axis, place) * scale
@@ -93,9 +91,7 @@ def tidy_from_wide(
         wanted = f" of metric {', '.join(metric)}" if metric else ""
         raise InputError(f"{place()}: no run column{wanted} with a number in it beside {axis!r}")
     if untrained:
-        warnings.warn(
-            f"{place()}: cells at step 0 are left out ({untrained} of them)", QQTWarning, stacklevel=3
-        )
+        warnings.warn(f"{place()}: cells at step 0 are left out ({untrained} of them)", QQTWarning, stacklevel=3)
     table = pd.concat(parts, ignore_index=True)
     kinds = table["kind"].unique()
     if len(kinds) > 1:
@@ -127,13 +123,9 @@ def step_axis(columns: Sequence[str], samples_per_step: float | None, place: Pla
     for column in columns:
         if last_part(column) in STEP_COLUMNS:
             if samples_per_step is None:
-                raise InputError(
-                    f"{place(None, column)}: steps, expected samples_per_step= (the global batch size)"
-                )
+                raise InputError(f"{place(None, column)}: steps, expected samples_per_step= (the global batch size)")
             if not 0 < samples_per_step < np.inf:
-                raise InputError(
-                    f"samples_per_step={samples_per_step!r}: expected a positive number of samples"
-                )
+                raise InputError(f"samples_per_step={samples_per_step!r}: expected a positive number of samples")
             return column, float(samples_per_step)
     raise InputError(f"{place()}: no column 'Step' or 'samples_seen'; the columns are {', '.join(columns)}")
 
@@ -147,9 +139,7 @@ def value_kind(measure: str, column: str, place: Place) -> str:
     for word in reversed(re.split(r"[^a-z0-9]+", measure.lower().replace("top-", "top"))):
         if word in KINDS:
             return KINDS[word]
-    raise InputError(
-        f"{place(None, column)}: error, accuracy or loss? The name does not tell: say value='error' or so"
-    )
+    raise InputError(f"{place(None, column)}: error, accuracy or loss? The name does not tell: say value='error' or so")
 
 
 def pools_named(name: str, pools: Iterable[str]) -> list[str]:

@@ -34,8 +34,7 @@ def check_runs(runs: Runs) -> list[str]:
         found.append(f"no checkpoint uses {listed(names[counts == 0])}")
     if (counts == 1).any():
         found.append(
-            f"one checkpoint only of {listed(names[counts == 1])}: "
-            "utility and half-life are not both identified"
+            f"one checkpoint only of {listed(names[counts == 1])}: utility and half-life are not both identified"
         )
     if len(runs) and not (most > 1).any():
         found.append("no checkpoint repeats any pool: the half-lives (tau) are not identified")
