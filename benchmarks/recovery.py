@@ -47,8 +47,8 @@ def recover(count: int, seed: int = 0) -> np.ndarray:
 def grid_excess(runs: Runs, floor: float) -> float:
     """Largest, over pools, mean squared error of a pool's own fit less that of the best grid cell."""
     worst = -np.inf
-    for index in range(len(runs.pools)):
-        own = runs.select(runs.source == index)
+    for name in runs.pools.names:
+        own = runs.for_pools([name])
         # The pool alone, with the floor given, as the released code fits it; its grid's own box.
         box = {
             "scale": (released_grid.NORMALISER / 0.2, released_grid.NORMALISER / 1e-4),

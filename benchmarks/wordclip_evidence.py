@@ -32,9 +32,8 @@ def windowed(family: str, first: float, last: float, remainder: bool = True) -> 
     runs = qqt.wordclip(family)
     units = runs.samples_seen / UNIT
     rows = (units >= first - 64 / UNIT) & (units <= last + 64 / UNIT)
-    if not remainder:
-        rows &= runs.weights[:, -1] == 0
-    return dataclasses.replace(runs.select(rows), eval_size=None)
+    chosen = dataclasses.replace(runs.select(rows), eval_size=None)
+    return chosen if remainder else chosen.for_pools(runs.pools.names[:-1])
 
 
 def score(runs: Runs) -> Evidence:

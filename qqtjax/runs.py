@@ -210,6 +210,27 @@ class Runs:
             model_size=self.model_size,
         )
 
+    def for_pools(self, names: Sequence[str]) -> Runs:
+        """The checkpoints that draw from these pools only, as a table of these pools.
+
+        Raises:
+            InputError: an unknown pool.
+        """
+        kept = np.array([self.pools.index(name) for name in names])
+        others = np.setdiff1d(np.arange(len(self.pools)), kept)
+        inside = np.flatnonzero(self.mixes[:, others].sum(axis=1) == 0)
+        place = np.full(len(self.pools) + len(self.mixes), -1)
+        place[kept] = np.arange(len(kept))
+        place[len(self.pools) + inside] = len(kept) + np.arange(len(inside))
+        chosen = self.select(place[self.source] >= 0)
+        return dataclasses.replace(
+            chosen,
+            pools=Pools(tuple(names), self.pools.sizes[kept]),
+            source=place[chosen.source],
+            mixes=self.mixes[np.ix_(inside, kept)],
+            mix_sizes=self.mix_sizes[np.ix_(inside, kept)],
+        )
+
     def for_metric(self, name: str) -> Runs:
         """The checkpoints of one metric.
 

@@ -216,7 +216,7 @@ def test_no_checkpoint_inside_the_first_epoch_warns(truth):
 
 
 def test_one_checkpoint_warns(curves):
-    keep = (curves.source != 2) | (curves.samples_seen == curves.samples_seen.max())
+    keep = (curves.source != 2) | (curves.samples_seen == curves.samples_seen.min())
     with pytest.warns(QQTWarning, match="one checkpoint only of pool 'pool2'"):
         fit(curves.select(keep))
 
@@ -264,6 +264,17 @@ def test_several_metrics_side_by_side_or_averaged(truth):
 def test_unusable_settings_are_named(curves, settings, message):
     with pytest.raises(InputError, match=message):
         fit(curves, **settings)
+
+
+def test_a_table_of_some_pools_fits_like_those_pools_alone(truth):
+    runs = mixtures_of(truth, [[0.5, 0, 0.5, 0], [0, 0, 1, 0], [0.2, 0.3, 0.5, 0]], np.full((3, 4), planted.SIZE), [1, 4])
+    some = runs.for_pools(["pool2", "pool0"])
+    assert some.pools.names == ("pool2", "pool0")
+    np.testing.assert_array_equal(some.weights, [[0.5, 0.5], [0.5, 0.5], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(some.error, runs.error[:4])
+    alone = planted.curves(truth).for_pools(["pool3"])
+    assert len(alone) == len(planted.EPOCHS)
+    assert np.all(alone.source == 0)
 
 
 def test_nothing_to_fit_is_said(curves):
