@@ -1,12 +1,13 @@
 """The search of the released code, rewritten lean: a grid over (a, b, tau) for one pool with the floor given.
 
-Two forms: `search`, one plain NumPy call per cell and checkpoint as its users run it, shuffled with a seed and cut;
-`best_cell`, every cell at once, for the exact minimum over the whole grid.
+`search` makes one call per cell and checkpoint as its users run it, shuffled with a seed and cut, with one of three
+ways to write the call; `best_cell` takes every cell at once, for the exact minimum over the whole grid.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,25 +17,60 @@ B = np.linspace(-0.005, -0.5, 100)
 TAU = np.linspace(1.0, 10.0, 100)
 
 
-def predict(a: float, b: float, tau: float, floor: float, samples_seen: float, size: float) -> float:
-    """One prediction with the fewest operations that I know of: the first epoch, then one ratio an epoch."""
+EPOCHS = np.arange(1.0, 1000.0)
+LOG_RATIOS = np.log1p(1.0 / EPOCHS)
+LOG_RATIO_LIST = LOG_RATIOS.tolist()
+
+
+def predict_arrays(a: float, b: float, tau: float, floor: float, samples_seen: float, size: float) -> float:
+    """One prediction in the released form: arrays over epochs, a product of ratios."""
+    whole = int(samples_seen // size)
+    if whole < 1:
+        return (a * samples_seen / NORMALISER) ** b + floor
+    ends = np.append(np.arange(1, whole + 1) * size, samples_seen)
+    slopes = b * 0.5 ** (np.arange(1, whole + 1) / tau)
+    return (a * size / NORMALISER) ** b * np.prod((ends[1:] / ends[:-1]) ** slopes) + floor
+
+
+def predict_numpy(a: float, b: float, tau: float, floor: float, samples_seen: float, size: float) -> float:
+    """The leanest NumPy call that we found: one power, one product with stored logarithms."""
+    whole = int(samples_seen // size)
+    if whole < 1:
+        return (a * samples_seen / NORMALISER) ** b + floor
+    kept = (0.5 ** (1.0 / tau)) ** EPOCHS[:whole]
+    grown = kept[:-1].dot(LOG_RATIOS[: whole - 1]) + kept[-1] * math.log(samples_seen / (whole * size))
+    return math.exp(b * (math.log(a * size / NORMALISER) + grown)) + floor
+
+
+def predict_scalar(a: float, b: float, tau: float, floor: float, samples_seen: float, size: float) -> float:
+    """No NumPy at all: for so few epochs a loop over Python floats is faster still."""
     whole = int(samples_seen // size)
     if whole < 1:
         return (a * samples_seen / NORMALISER) ** b + floor
     delta = 0.5 ** (1.0 / tau)
     log_excess = b * math.log(a * size / NORMALISER)
     slope = b
-    for epoch in range(1, whole):
+    for epoch in range(whole - 1):
         slope *= delta
-        log_excess += slope * LOG_RATIOS[epoch]
+        log_excess += slope * LOG_RATIO_LIST[epoch]
     return math.exp(log_excess + slope * delta * math.log(samples_seen / (whole * size))) + floor
 
 
-LOG_RATIOS = [0.0] + [math.log((epoch + 1) / epoch) for epoch in range(1, 1000)]
+FORMS = {
+    "released form, arrays over epochs": predict_arrays,
+    "leanest NumPy call": predict_numpy,
+    "no NumPy, Python floats": predict_scalar,
+}
 
 
 def search(
-    samples_seen: np.ndarray, error: np.ndarray, size: float, floor: float, cells: int, seed: int
+    predict: Callable[..., float],
+    samples_seen: np.ndarray,
+    error: np.ndarray,
+    size: float,
+    floor: float,
+    cells: int,
+    seed: int,
 ) -> tuple[float, tuple[float, float, float]]:
     """The released procedure: shuffle the grid, keep so many cells, call the law for every checkpoint of each."""
     order = np.random.default_rng(seed).permutation(A.size * B.size * TAU.size)[:cells]

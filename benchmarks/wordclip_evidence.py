@@ -70,8 +70,8 @@ def section(title: str, evidence: Evidence) -> str:
     ]
     return f"""## {title}
 
-{evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures, {evidence.pairs} pairs at {evidence.budgets} budgets;
-MAE of the law over that of the blind law: **{ratio(evidence):.2f}**.
+{evidence.checkpoints} checkpoints of {evidence.mixtures} mixtures, {evidence.pairs} pairs at {evidence.budgets}
+budgets; MAE of the law over that of the blind law: **{ratio(evidence):.2f}**.
 
 | predicted by | MAE | bias | MAE of differences | pairs right | regret | regret of filters |
 |---|---|---|---|---|---|---|

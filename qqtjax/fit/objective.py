@@ -28,9 +28,9 @@ class Data(NamedTuple):
     """
 
     run: Run
-    drawn: Array
-    error: Array
-    importance: Array
+    drawn: Array | np.ndarray
+    error: Array | np.ndarray
+    importance: Array | np.ndarray
     fixed: Any
 
 
