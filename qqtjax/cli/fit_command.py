@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from qqtjax.cli import options as o
+from qqtjax.cli import output as out
+from qqtjax.cli import words
 from qqtjax.errors import InputError
 
-EXAMPLES = (
-    "Examples:  qqt fit runs.csv -o fit.json   |   qqt fit runs.csv --free dilution --fix floor=0.1   |   "
-    "qqt fit wordclip-C --law effective_data --json"
-)
+EXAMPLES = """Examples:
+  qqt fit runs.csv -o fit.json
+  qqt fit runs.csv --free dilution --fix floor=0.1 --bounds half_life=1:30
+  qqt fit wordclip-C --law effective_data --json"""
 
 
 def fit(
     runs: o.RunsArgument = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the fit as JSON.", show_default=False)
-    ] = None,
-    law: Annotated[str, typer.Option(help="utility, effective_data, released_utility or power.")] = "utility",
+    law: o.LawName = None,
     free: Annotated[
-        str | None, typer.Option(help="Also fit: dilution,decay_shape,amplitude.", show_default=False)
+        str | None,
+        o.option(group=o.FITTING, metavar="FIELD,..", help="Also fit: dilution,decay_shape,amplitude."),
     ] = None,
     fix: Annotated[
-        str | None, typer.Option(help="Do not fit: floor=0.1,dilution=0.", show_default=False)
+        str | None,
+        o.option(group=o.FITTING, metavar="FIELD=VALUE,..", help="Do not fit: floor=0.1,dilution=0."),
     ] = None,
     bounds: Annotated[
-        str | None, typer.Option(help="Bounds: floor=0:0.3,half_life=1:30.", show_default=False)
+        str | None,
+        o.option(group=o.FITTING, metavar="FIELD=LOW:HIGH,..", help="Bounds: floor=0:0.3,half_life=1:30."),
     ] = None,
     share: Annotated[
-        str | None, typer.Option(help="One value for all pools: half_life.", show_default=False)
+        str | None, o.option(group=o.FITTING, metavar="FIELD,..", help="One value for all pools: half_life.")
     ] = None,
     per_pool: Annotated[
-        str | None, typer.Option(help="One value for each pool: scale,floor.", show_default=False)
+        str | None,
+        o.option("--per-pool", group=o.FITTING, metavar="FIELD,..", help="One value for each pool: scale,floor."),
     ] = None,
-    log: Annotated[bool, typer.Option("--log", help="Residuals of the log excess error.")] = False,
+    log: Annotated[bool, o.option("--log", group=o.FITTING, help="Residuals of the log excess error.")] = False,
     huber: Annotated[
-        float | None, typer.Option(help="Huber loss, linear beyond this residual.", show_default=False)
+        str | None,
+        o.option(group=o.FITTING, metavar="RESIDUAL", help="Huber loss, linear beyond this residual."),
     ] = None,
-    solver: Annotated[str, typer.Option(help="lm, adam or lbfgs.")] = "lm",
+    solver: Annotated[str, o.option(group=o.FITTING, metavar="NAME", help="lm (the default), adam or lbfgs.")] = "lm",
     starts: o.Starts = 64,
     format: o.Format = None,
+    value: o.Value = None,
     pools: o.PoolSizes = None,
     nested: o.Nested = None,
     disjoint: o.Disjoint = False,
@@ -51,65 +53,72 @@ def fit(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
-) -> None:
+) -> out.Answer:
     """Fit a law to measured runs and print its parameters with standard errors.
 
     All rows are fitted, mixtures included. Without RUNS the runs that come with qqtjax are fitted; wordclip-C and
-    wordclip-R name them.
+    wordclip-R name them. A table of several metrics gives one fit for each.
     """
     from qqtjax.fit import LBFGS, Adam, LevenbergMarquardt, fit_metrics
-    from qqtjax.io.saved import fit_to_dict, save_fit
+    from qqtjax.io.saved import fit_to_dict
 
-    solvers = {"lm": LevenbergMarquardt(), "adam": Adam(), "lbfgs": LBFGS()}
-    if solver not in solvers:
-        raise InputError(f"--solver: no solver {solver!r}; there are lm, adam and lbfgs")
+    solvers = {"lm": LevenbergMarquardt, "adam": Adam, "lbfgs": LBFGS}
     chosen = o.law_named(law)
-    with o.progress(3) as say:
+    settings: dict[str, Any] = {
+        "free": _fields(free, "--free"),
+        "fixed": {} if fix is None else words.shares(fix, "--fix"),
+        "bounds": {} if bounds is None else _bounds(bounds),
+        "share": _shared(share, per_pool),
+        "log": log,
+        "huber": None if huber is None else words.positive(huber, "--huber"),
+        "solver": solvers[words.one_of(solver, solvers, "--solver")](),
+        "starts": starts,
+        "seed": seed,
+    }
+    out.check_writable(output)
+    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    with out.progress(2) as say:
         say("reading runs")
-        table = o.table_named(runs) if o.is_embedded(runs) else o.read(
-            str(runs), format, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step
-        )  # fmt: skip
-        say(f"fitting law {law} to {len(table)} checkpoints of {len(table.pools)} pools")
-        fits = fit_metrics(
-            table,
-            chosen,
-            free=o.words(free),
-            fixed=None if fix is None else o.assignments(fix, "--fix"),
-            bounds=None if bounds is None else _bounds(bounds),
-            share={**dict.fromkeys(o.words(share), True), **dict.fromkeys(o.words(per_pool), False)},
-            log=log,
-            huber=huber,
-            solver=solvers[solver],
-            starts=starts,
-            seed=seed,
-        )
-        if output is not None and len(fits) > 1:
+        table = o.runs_named(runs, reading)
+        several = len(table.metric_names) > 1
+        if output is not None and several:
             raise InputError(
-                f"-o: {len(fits)} metrics ({', '.join(fits)}); choose one with --metric or average with --tasks"
+                f"-o: {len(table.metric_names)} metrics ({', '.join(table.metric_names)}); choose one with "
+                "--metric or average with --tasks"
             )
-        if output is not None:
-            save_fit(next(iter(fits.values())), output)
-    if str(output) == "-":
-        return
-    if json:
-        documents = [fit_to_dict(each) for each in fits.values()]
-        o.emit(documents[0] if len(documents) == 1 else {"fits": documents})
-        return
-    for name, each in fits.items():
-        if len(fits) > 1:
-            print(f"metric {name}")
-        print(each)
-        if len(fits) > 1:
-            print()
+        say(f"fitting law {chosen.name} to {len(table)} checkpoints of {len(table.pools)} pools")
+        fits = fit_metrics(table, chosen, **settings)
+    documents = [fit_to_dict(each) for each in fits.values()]
+    together = {"schema": "qqtjax.fits", "schema_version": 1, "fits": documents}
+
+    def shown() -> str:
+        if not several:
+            return str(*fits.values())
+        return "\n\n".join(f"metric {name}\n{each}" for name, each in fits.items())
+
+    return out.finish(together if several else documents[0], shown, output, json)
+
+
+def _fields(text: str | None, what: str) -> list[str]:
+    return [] if text is None else words.name_list(text, what)
+
+
+def _shared(share: str | None, per_pool: str | None) -> dict[str, bool]:
+    together, apart = _fields(share, "--share"), _fields(per_pool, "--per-pool")
+    for name in together:
+        if name in apart:
+            raise InputError(f"--share and --per-pool: {name!r} is in both, expected one of them")
+    return {**dict.fromkeys(together, True), **dict.fromkeys(apart, False)}
 
 
 def _bounds(text: str) -> dict[str, tuple[float, float]]:
     found = {}
-    for name, rest in o.split_names(text.split(","), "--bounds", "LOW:HIGH").items():
-        low, sign, high = rest.partition(":")
+    for name, ends in words.assignments(text, "--bounds").items():
+        low, sign, high = ends.partition(":")
         if not sign:
-            raise InputError(f"--bounds: found {rest!r} for {name}, expected LOW:HIGH")
-        found[name] = (o.number(low, f"--bounds: {name}"), o.number(high, f"--bounds: {name}"))
+            raise InputError(f"--bounds: {name}: found {ends!r}, expected LOW:HIGH")
+        found[name] = (words.number(low, f"--bounds: {name}"), words.number(high, f"--bounds: {name}"))
     return found

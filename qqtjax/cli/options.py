@@ -1,213 +1,229 @@
-"""Options that the commands share, and the words they are written in: `32M`, `top10=.7,top20=.3`."""
+"""The options that commands share, and the runs that they describe."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from qqtjax.cli import words
 from qqtjax.errors import InputError
+
+READING, FITTING, OUTPUT = "Reading runs", "Fitting", "Output"
+
+
+def option(*names: str, group: str, metavar: str | None = None, help: str, **rest: Any) -> Any:
+    """An option of a group; without a default in its help unless it is a number."""
+    rest.setdefault("show_default", False)
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=group, **rest)
+
 
 RunsArgument = Annotated[
     str | None,
     typer.Argument(
+        metavar="RUNS",
         help="Measured runs: CSV, JSON lines, Parquet, a DataComp evaluation folder, or - for standard input.",
         show_default=False,
     ),
 ]
 Format = Annotated[
     str | None,
-    typer.Option(help="csv, jsonl, parquet, wide or datacomp; guessed by default.", show_default=False),
+    option(group=READING, metavar="NAME", help="csv, jsonl, parquet, wide or datacomp; guessed by default."),
+]
+Value = Annotated[
+    str | None,
+    option(group=READING, metavar="NAME", help="error, accuracy or loss, where the table does not tell."),
 ]
 PoolSizes = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--pools",
+        group=READING,
+        metavar="POOL=SIZE,..",
         help="Pool sizes that the table does not give: top10=12.8M,top20=12.8M.",
-        show_default=False,
     ),
 ]
 Nested = Annotated[
     str | None,
-    typer.Option(
-        help="Filters that contain each other, smallest first: top10,top20,top30.", show_default=False
+    option(
+        group=READING,
+        metavar="POOL,..",
+        help="Filters that contain each other, smallest first: top10,top20,top30.",
     ),
 ]
-Disjoint = Annotated[bool, typer.Option("--disjoint", help="Pools whose names look nested share no samples.")]
+Disjoint = Annotated[bool, option("--disjoint", group=READING, help="Pools whose names look nested share no samples.")]
 Metric = Annotated[
-    str | None, typer.Option(help="The metric to use, where the table has several.", show_default=False)
+    str | None, option(group=READING, metavar="NAME", help="The metric to use, where there are several.")
 ]
 Tasks = Annotated[
-    str | None, typer.Option(help="Metrics to average first: imagenet,vtab.", show_default=False)
+    str | None, option(group=READING, metavar="NAME,..", help="Metrics to average into one: imagenet,vtab.")
 ]
 PerEpoch = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--samples-per-epoch",
+        group=READING,
+        metavar="COUNT",
         help="Samples of one trainer epoch, for an evaluation folder.",
-        show_default=False,
     ),
 ]
 PerStep = Annotated[
     str | None,
-    typer.Option("--samples-per-step", help="Samples of one step, for a wide table.", show_default=False),
+    option("--samples-per-step", group=READING, metavar="COUNT", help="Samples of one step, for a wide table."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Seed = Annotated[int, typer.Option(help="Of every random number; the same seed gives the same answer.")]
-Starts = Annotated[int, typer.Option(help="Starting points of the fit.")]
-
-
-def numbers(text: str, what: str) -> list[float]:
-    """Counts from `32M,128M`.
-
-    Raises:
-        InputError: an entry that is no number.
-    """
-    return [number(part, what) for part in text.split(",") if part.strip()]
-
-
-def number(text: str, what: str) -> float:
-    """One count from text, with the option's name in what goes wrong."""
-    from qqtjax.io import parse_count
-
-    try:
-        return parse_count(text)
-    except InputError as problem:
-        raise InputError(f"{what}: {problem}") from None
-
-
-def assignments(text: str, what: str) -> dict[str, float]:
-    """`{name: number}` from `top10=.7,top20=.3`.
-
-    Raises:
-        InputError: an entry without `=`, or with a value that is no number.
-    """
-    found = {}
-    for part in text.split(","):
-        if not part.strip():
-            continue
-        name, sign, value = part.rpartition("=")
-        if not sign or not name.strip():
-            raise InputError(f"{what}: found {part.strip()!r}, expected NAME=NUMBER, for example top10=0.7")
-        found[name.strip()] = number(value, f"{what}: {name.strip()}")
-    if not found:
-        raise InputError(f"{what}: empty, expected NAME=NUMBER[,NAME=NUMBER ...]")
-    return found
-
-
-def read(
-    source: str,
-    format: str | None,
-    pools: str | None,
-    nested: str | None,
-    disjoint: bool,
-    metric: str | None,
-    tasks: str | None,
-    samples_per_epoch: str | None,
-    samples_per_step: str | None,
-) -> Any:
-    """Measured runs with the options of a command."""
-    from qqtjax.io import read_runs
-
-    return read_runs(
-        source,
-        format=format,
-        pools=None if pools is None else assignments(pools, "--pools"),
-        nested=None if nested is None else [part.strip() for part in nested.split(",")],
-        disjoint=disjoint,
-        metric=metric,
-        tasks=None if tasks is None else [part.strip() for part in tasks.split(",")],
-        samples_per_epoch=None
-        if samples_per_epoch is None
-        else number(samples_per_epoch, "--samples-per-epoch"),
-        samples_per_step=None if samples_per_step is None else number(samples_per_step, "--samples-per-step"),
-    )
-
-
-def words(text: str | None) -> list[str]:
-    """Names from `a,b`."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
-
+LawName = Annotated[
+    str | None,
+    option(
+        group=FITTING,
+        metavar="NAME",
+        help="utility (the default), effective_data, released_utility or power.",
+    ),
+]
+Starts = Annotated[
+    int,
+    option(group=FITTING, metavar="N", min=1, max=100_000, help="Starting points of the fit.", show_default=True),
+]
+Seed = Annotated[
+    int,
+    option(
+        group=OUTPUT,
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="Of every random number; the same seed gives the same answer.",
+        show_default=True,
+    ),
+]
+Output = Annotated[
+    str | None,
+    option(
+        "-o",
+        "--output",
+        group=OUTPUT,
+        metavar="FILE",
+        help="Write the result as JSON; - for standard output.",
+    ),
+]
+Json = Annotated[bool, option("--json", group=OUTPUT, help="Print one JSON document on standard output, nothing else.")]
 
 EMBEDDED = {"wordclip-C": "C", "wordclip-R": "R"}
 
 
-def is_embedded(runs: str | None) -> bool:
-    """Does the argument name runs that come with qqtjax (the default)."""
-    return runs is None or (runs in EMBEDDED and not Path(runs).exists())
+class Reading(NamedTuple):
+    """What the user says about how to read runs, as typed."""
+
+    format: str | None
+    value: str | None
+    pools: str | None
+    nested: str | None
+    disjoint: bool
+    metric: str | None
+    tasks: str | None
+    samples_per_epoch: str | None
+    samples_per_step: str | None
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments for `read_runs`.
+
+        Raises:
+            InputError: an option that cannot be understood.
+        """
+        from qqtjax.io.read import FORMATS
+        from qqtjax.io.tidy import VALUES
+
+        if self.metric is not None and self.tasks is not None:
+            raise InputError("--metric and --tasks: expected one of them")
+        if self.metric is not None and not self.metric.strip():
+            raise InputError("--metric: empty, expected a name")
+        count = {
+            name: None if text is None else words.positive(text, f"--{name.replace('_', '-')}")
+            for name, text in (
+                ("samples_per_epoch", self.samples_per_epoch),
+                ("samples_per_step", self.samples_per_step),
+            )
+        }
+        return {
+            "format": None if self.format is None else words.one_of(self.format, FORMATS, "--format"),
+            "value": None if self.value is None else words.one_of(self.value, VALUES, "--value"),
+            "pools": None if self.pools is None else words.sizes(self.pools, "--pools"),
+            "nested": None if self.nested is None else words.name_list(self.nested, "--nested"),
+            "disjoint": self.disjoint,
+            "metric": self.metric,
+            "tasks": None if self.tasks is None else words.name_list(self.tasks, "--tasks"),
+            **count,
+        }
+
+    def refuse(self, source: str) -> None:
+        """Raise `InputError` if anything is said though there is nothing to read."""
+        for name, given in zip(self._fields, self, strict=True):
+            if given is not None and given is not False:
+                raise InputError(f"--{name.replace('_', '-')}: applies to runs of yours, not to {source}")
 
 
-def table_named(runs: str | None) -> Any:
-    """Runs that come with qqtjax."""
-    from qqtjax.io.tables import wordclip
-
-    return wordclip(EMBEDDED[runs or "wordclip-C"])
-
-
-def law_named(name: str) -> Any:
-    """One of qqtjax's laws by its name.
+def runs_named(runs: str | None, reading: Reading) -> Any:
+    """The measured runs that the argument names: those that come with qqtjax, a file, a folder, standard input.
 
     Raises:
-        InputError: no such law; the nearest name is suggested.
+        InputError: what is wrong with them, or with what was said of them.
     """
-    import difflib
+    from qqtjax.io import read_runs
+    from qqtjax.io.tables import wordclip
 
+    if runs is None or (runs in EMBEDDED and not Path(runs).exists()):
+        name = runs or "wordclip-C"
+        reading.refuse(f"the runs that come with qqtjax ({name})")
+        return wordclip(EMBEDDED[name])
+    if not runs.strip():
+        raise InputError("RUNS: empty, expected a file, a folder, or - for standard input")
+    settings = reading.settings()
+    if runs == "-":
+        check_standard_input()
+    elif is_saved_fit(runs):
+        raise InputError(f"{runs}: a saved fit, expected measured runs")
+    return read_runs(runs, **settings)
+
+
+def fit_named(path: str) -> Any:
+    """The saved fit that a file or `-` holds.
+
+    Raises:
+        InputError: there is none.
+    """
+    from qqtjax.io.saved import load_fit
+
+    if not path.strip():
+        raise InputError("empty file name, expected a fit that qqt fit -o wrote, or - for standard input")
+    if path == "-":
+        check_standard_input()
+    return load_fit(path)
+
+
+def check_standard_input() -> None:
+    """Raise `InputError` if `-` names nothing."""
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed")
+
+
+def is_saved_fit(path: str) -> bool:
+    """Does a file begin as `qqt fit -o` writes it."""
+    from qqtjax.io.saved import SCHEMA
+
+    try:
+        with open(path, "rb") as file:
+            return f'"schema": "{SCHEMA}"'.encode() in file.read(200)
+    except OSError:
+        return False
+
+
+def law_named(name: str | None) -> Any:
+    """One of qqtjax's laws by its name; by default `utility`.
+
+    Raises:
+        InputError: no such law.
+    """
     from qqtjax import laws
 
     known = {law.name: law for law in laws.ALL}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"--law: no law {name!r}; there are {', '.join(known)}{hint}")
-    return known[name]
-
-
-@contextlib.contextmanager
-def progress(stages: int) -> Iterator[Callable[[str], None]]:
-    """Say on standard error what is being done; a bar on a terminal, a line a stage elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: print(f"qqt: {text}", file=sys.stderr)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=stages)
-        done = -1
-
-        def say(text: str) -> None:
-            nonlocal done
-            done += 1
-            bar.update(task, description=text, completed=done)
-
-        yield say
-
-
-def emit(document: dict[str, Any]) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
-
-
-def write_json(document: dict[str, Any], path: Path) -> None:
-    """A JSON document in a file, whole or not at all."""
-    from qqtjax.io.saved import write_text
-
-    write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", path)
-
-
-def split_names(values: Sequence[str] | None, what: str, separator: str) -> dict[str, str]:
-    """`{name: rest}` from repeated `NAME=rest`."""
-    found = {}
-    for value in values or ():
-        name, sign, rest = value.partition("=")
-        if not sign or not rest:
-            raise InputError(f"{what}: found {value!r}, expected NAME={separator}")
-        found[name.strip()] = rest
-    return found
+    return laws.utility if name is None else known[words.one_of(name, known, "--law")]

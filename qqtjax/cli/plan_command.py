@@ -2,65 +2,82 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from qqtjax.cli import options as o
+from qqtjax.cli import output as out
+from qqtjax.cli import words
 from qqtjax.errors import InputError
 
-EXAMPLES = (
-    "Examples:  qqt plan   |   qqt plan runs.csv --budgets 32M,128M,640M   |   qqt plan --published datacomp-tmars   |   "
-    "qqt plan runs.csv --budgets 1B --sizes top10=1.28e9,top20=1.28e9   |   qqt plan runs.csv --target-error .55"
-)
+EXAMPLES = """Examples:
+  qqt plan
+  qqt plan runs.csv --budgets 32M,128M,640M
+  qqt plan runs.csv --target-error .55
+  qqt plan runs.csv --budgets 1B --sizes top10=1.28e9,top20=1.28e9
+  qqt plan fit.json --filter mine=top10+top30 --mix half=top10:.5+top20:.5
+  qqt plan --published datacomp-tmars"""
+QUESTION, SOURCE = "Question", "Instead of RUNS"
 
 
 def plan(
     runs: o.RunsArgument = None,
     budgets: Annotated[
-        str | None, typer.Option(help="Samples seen that you can afford: 32M,128M,640M.", show_default=False)
+        str | None,
+        o.option(group=QUESTION, metavar="COUNT,..", help="Samples seen that you can afford: 32M,128M,640M."),
     ] = None,
-    flops: Annotated[str | None, typer.Option(help="Budgets in FLOPs instead.", show_default=False)] = None,
+    flops: Annotated[str | None, o.option(group=QUESTION, metavar="COUNT,..", help="Budgets in FLOPs instead.")] = None,
     flops_per_sample: Annotated[
-        str | None, typer.Option("--flops-per-sample", help="The price of one sample.", show_default=False)
-    ] = None,
-    published: Annotated[
         str | None,
-        typer.Option(help="Published constants instead of runs: datacomp-tmars.", show_default=False),
-    ] = None,
-    fit_file: Annotated[
-        Path | None,
-        typer.Option("--fit", help="A fit that qqt fit -o wrote, instead of runs.", show_default=False),
-    ] = None,
-    law: Annotated[str, typer.Option(help="The law to fit.")] = "utility",
-    filter: Annotated[
-        list[str] | None,
-        typer.Option(help="A filter of your own, NAME=pool+pool; may be repeated.", show_default=False),
-    ] = None,
-    mix: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A mix of your own, NAME=pool:share+pool:share; may be repeated.", show_default=False
-        ),
-    ] = None,
-    order: Annotated[
-        str | None, typer.Option(help="Pools, best first; by default by fitted utility.", show_default=False)
-    ] = None,
-    sizes: Annotated[
-        str | None,
-        typer.Option(help="Plan for pools of other sizes than fitted: top10=1.28e9.", show_default=False),
+        o.option("--flops-per-sample", group=QUESTION, metavar="COUNT", help="The price of one sample."),
     ] = None,
     target_error: Annotated[
         str | None,
-        typer.Option("--target-error", help="The cheapest budget that reaches it.", show_default=False),
+        o.option("--target-error", group=QUESTION, metavar="ERROR", help="Find the cheapest budget that reaches it."),
     ] = None,
-    rule_epochs: Annotated[float, typer.Option("--rule-epochs", help="Epochs of the rule of thumb.")] = 4.0,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the plan as JSON.", show_default=False)
+    sizes: Annotated[
+        str | None,
+        o.option(
+            group=QUESTION,
+            metavar="POOL=SIZE,..",
+            help="Plan for pools of other sizes than fitted: top10=1.28e9.",
+        ),
     ] = None,
+    filter: Annotated[
+        list[str] | None,
+        o.option(
+            group=QUESTION,
+            metavar="NAME=POOL+POOL..",
+            help="A filter of your own, the union of pools: mine=top10+top30. May be repeated.",
+        ),
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        o.option(
+            group=QUESTION,
+            metavar="NAME=POOL:SHARE+..",
+            help="A mix of your own: half=top10:.5+top20:.5. May be repeated.",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        o.option(group=QUESTION, metavar="POOL,..", help="Pools, best first; by default by fitted utility."),
+    ] = None,
+    rule_epochs: Annotated[
+        str,
+        o.option("--rule-epochs", group=QUESTION, metavar="N", help="Epochs of the rule of thumb, 4 by default."),
+    ] = "4",
+    fit_file: Annotated[
+        str | None,
+        o.option("--fit", group=SOURCE, metavar="FILE", help="A fit that qqt fit -o wrote, - for standard input."),
+    ] = None,
+    published: Annotated[
+        str | None,
+        o.option(group=SOURCE, metavar="NAME", help="Published constants: datacomp-tmars."),
+    ] = None,
+    law: o.LawName = None,
     starts: o.Starts = 64,
     format: o.Format = None,
+    value: o.Value = None,
     pools: o.PoolSizes = None,
     nested: o.Nested = None,
     disjoint: o.Disjoint = False,
@@ -68,81 +85,111 @@ def plan(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
-) -> None:
+) -> out.Answer:
     """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
 
-    Without RUNS: the runs that come with qqtjax (wordclip-C; also wordclip-R). Pools measured alone are fitted, and
-    measured mixtures show how well the fit predicts what it has not seen; without such pools every row is fitted.
+    RUNS may also be a fit that qqt fit -o wrote. Without RUNS: the runs that come with qqtjax (wordclip-C; also
+    wordclip-R). Pools measured alone are fitted, and measured mixtures show how well the fit predicts what it has
+    not seen; without such pools every row is fitted.
     """
+    from qqtjax.io.saved import fit_to_dict
     from qqtjax.plan import plan as make_plan
 
     if sum(each is not None for each in (runs, published, fit_file)) > 1:
         raise InputError("RUNS, --published and --fit: expected one of them")
-    with o.progress(4) as say:
-        table, blind, beside = None, None, {}
-        if published is not None:
-            say(f"loading {published}")
-            from qqtjax.io.tables import published as load_published
+    if budgets is not None and flops is not None:
+        raise InputError("--budgets and --flops: expected one of them")
+    if flops is not None and flops_per_sample is None:
+        raise InputError("--flops: needs --flops-per-sample, the price of one sample seen")
+    if fit_file is None and runs is not None and o.is_saved_fit(runs):
+        runs, fit_file = None, runs
+    asked = None if budgets is None else words.positives(budgets, "--budgets")
+    question: dict[str, Any] = {
+        "flops": None if flops is None else words.positives(flops, "--flops"),
+        "flops_per_sample": None
+        if flops_per_sample is None
+        else words.positive(flops_per_sample, "--flops-per-sample"),
+        "target_error": None if target_error is None else words.positive(target_error, "--target-error"),
+        "max_epochs_rule": words.positive(rule_epochs, "--rule-epochs"),
+        "seed": seed,
+    }
+    own_filters = words.named(filter, "--filter", "POOL+POOL")
+    own_mixes = words.named(mix, "--mix", "POOL:SHARE+POOL:SHARE")
+    chosen = o.law_named(law)
+    out.check_writable(output)
+    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
 
-            constants = load_published(published)
-            fitted, wanted = constants.released_utility, constants.budgets
-            beside = {"utility": constants.utility, "effective_data": constants.effective_data}
-        elif fit_file is not None:
-            from qqtjax.io.saved import load_fit
+    def about(pools: Any) -> None:
+        """What the user says of pools, checked as soon as they are known."""
+        names = pools.names
+        question["sizes"] = None if sizes is None else words.sizes(sizes, "--sizes", names)
+        question["order"] = None if order is None else words.name_list(order, "--order", names)
+        question["filters"] = {
+            name: words.name_list(text, f"--filter {name}", names, "+") for name, text in own_filters.items()
+        }
+        question["mixes"] = {
+            name: words.shares(text, f"--mix {name}", names, ":", "+") for name, text in own_mixes.items()
+        }
+        with words.naming("--sizes"):
+            list(map(pools.index, question["sizes"] or ()))
+        for name, members in question["filters"].items():
+            with words.naming(f"--filter {name}"):
+                list(map(pools.index, members))
+        for name, shares in question["mixes"].items():
+            with words.naming(f"--mix {name}"):
+                pools.weights(shares)
+        if question["order"] is not None:
+            with words.naming("--order"):
+                list(map(pools.index, question["order"]))
+            missing = [name for name in names if name not in question["order"]]
+            if missing:
+                raise InputError(f"--order: misses {', '.join(missing)}; expected every pool once, best first")
 
-            say(f"loading {fit_file}")
-            fitted = load_fit(fit_file)
-            wanted = None
+    wanted: list[float] | None = None
+    with out.progress(4) as say:
+        if published is not None or fit_file is not None:
+            source = str(fit_file if published is None else published)
+            reading.refuse(source)
+            if law is not None:
+                raise InputError(f"--law: applies to runs that are fitted, not to {source}")
+            say(f"loading {source}")
+            if published is not None:
+                from qqtjax.io.tables import published as load_published
+
+                with words.naming("--published"):
+                    constants = load_published(published)
+                fitted, wanted = constants.released_utility, list(constants.budgets)
+                question["reference_laws"] = {
+                    "utility": constants.utility,
+                    "effective_data": constants.effective_data,
+                }
+            else:
+                fitted = o.fit_named(source)
+            about(fitted.pools)
         else:
             say("reading runs")
-            table = o.table_named(runs) if o.is_embedded(runs) else o.read(
-                str(runs), format, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step
-            )  # fmt: skip
-            fitted, blind, wanted = _fitted(table, law, starts, seed, say)
-        asked = None if budgets is None else o.numbers(budgets, "--budgets")
+            table = o.runs_named(runs, reading)
+            about(table.pools)
+            fitted, question["blind"] = _fitted(table, chosen, starts, seed, say)
+            question["runs"] = table
         if asked is None and flops is None and target_error is None:
             asked = wanted or default_budgets(fitted)
         say("planning")
-        answer = make_plan(
-            fitted,
-            asked,
-            flops=None if flops is None else o.numbers(flops, "--flops"),
-            flops_per_sample=None
-            if flops_per_sample is None
-            else o.number(flops_per_sample, "--flops-per-sample"),
-            filters={
-                name: text.split("+") for name, text in o.split_names(filter, "--filter", "pool+pool").items()
-            },
-            mixes={
-                name: o.assignments(text.replace("+", ",").replace(":", "="), f"--mix {name}")
-                for name, text in o.split_names(mix, "--mix", "pool:share+pool:share").items()
-            },
-            order=None if order is None else o.words(order),
-            max_epochs_rule=rule_epochs,
-            sizes=None if sizes is None else o.assignments(sizes, "--sizes"),
-            target_error=None if target_error is None else o.number(target_error, "--target-error"),
-            runs=table,
-            blind=blind,
-            reference_laws=beside,
-            seed=seed,
-        )
-    document = _document(answer, fitted)
-    if output is not None:
-        o.write_json(document, output)
-    if str(output) == "-":
-        return
-    if json:
-        o.emit(document)
-        return
-    print(answer)
-    if fitted.diagnostics is not None:
-        print()
-        print(fitted)
+        answer = make_plan(fitted, asked, **question)
+    head = {"schema": "qqtjax.plan", "schema_version": 1}
+    document = {**head, **answer.to_dict(), "fit": fit_to_dict(fitted)}
+
+    def shown() -> str:
+        return str(answer) if fitted.diagnostics is None else f"{answer}\n\n{fitted}"
+
+    return out.finish(document, shown, output, json)
 
 
-def _fitted(table: Any, law: str, starts: int, seed: int, say: Any) -> tuple[Any, Any, list[float] | None]:
+def _fitted(table: Any, law: Any, starts: int, seed: int, say: Any) -> tuple[Any, Any]:
+    """The law fitted to the rows for fitting and, where others are left to check it, the repetition-blind law."""
     from qqtjax import laws
     from qqtjax.fit import fit
 
@@ -153,27 +200,20 @@ def _fitted(table: Any, law: str, starts: int, seed: int, say: Any) -> tuple[Any
         )
     rows = table.to_fit()
     fitted_rows = table.select(rows)
-    say(f"fitting law {law} to {len(fitted_rows)} checkpoints of {len(table.pools)} pools")
-    fitted = fit(fitted_rows, o.law_named(law), starts=starts, seed=seed)
-    blind = None
-    if not rows.all():
-        blind = fit(fitted_rows, laws.power, starts=starts, seed=seed)
-    return fitted, blind, None
+    say(f"fitting law {law.name} to {len(fitted_rows)} checkpoints of {len(table.pools)} pools")
+    fitted = fit(fitted_rows, law, starts=starts, seed=seed)
+    if rows.all():
+        return fitted, None
+    say("fitting the repetition-blind law, for comparison")
+    return fitted, fit(fitted_rows, laws.power, starts=starts, seed=seed)
 
 
 def default_budgets(fitted: Any) -> list[float]:
-    """Powers of two times the smallest pool: from one epoch of it to twice the most samples seen."""
+    """Powers of two times the smallest pool: from one epoch of it to twice the most samples seen; the last seven."""
     import numpy as np
 
     finite = fitted.pools.sizes[np.isfinite(fitted.pools.sizes)]
     most = 2.0 * fitted.seen.samples_seen[1] if fitted.seen else 64.0 * finite.min(initial=1e6)
     first = float(finite.min()) if len(finite) else most / 64
     count = int(np.clip(np.floor(np.log2(most / first)), 0, 12)) + 1
-    budgets = [first * 2.0**k for k in range(count)]
-    return budgets[-7:]
-
-
-def _document(answer: Any, fitted: Any) -> dict[str, Any]:
-    from qqtjax.io.saved import fit_to_dict
-
-    return {"schema": "qqtjax.plan", "schema_version": 1, **answer.to_dict(), "fit": fit_to_dict(fitted)}
+    return [first * 2.0**k for k in range(count)][-7:]

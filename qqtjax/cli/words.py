@@ -1,0 +1,214 @@
+"""How things are written on the command line: `32M,128M`, `top10=.7,top20=.3`, `mine=top10:.7+top20:.3`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from qqtjax.errors import InputError
+
+# How the library's messages name an argument, and how the command line does.
+SPELLINGS = (
+    (re.compile(r"\bpools=\{name: size in samples\}"), "--pools NAME=SIZE,..."),
+    (re.compile(r"\bpools=\{'(.*?)': samples\}"), r"--pools \1=SIZE"),
+    (re.compile(r"\bnested=\[(.*?)\]"), lambda found: f"--nested {found[1].replace(chr(39), '').replace(', ', ',')}"),
+    (re.compile(r"\bdisjoint=True\b"), "--disjoint"),
+    (re.compile(r"\bsamples_per_(epoch|step)=(?=\w)"), r"--samples-per-\1 "),
+    (re.compile(r"\bsamples_per_(epoch|step)="), r"--samples-per-\1"),
+    (re.compile(r"\b(pools|nested|metric|tasks|format|value)=(?=['\w])"), r"--\1 "),
+    (re.compile(r"\b(pools|nested|metric|tasks|format|value)=(?=[\s,;:)]|$)"), r"--\1"),
+    (re.compile(r"^(free|bounds): "), r"--\1: "),
+    (re.compile(r"^share: "), "--share, --per-pool: "),
+    (re.compile(r"^fixed: "), "--fix: "),
+    (re.compile(r"^bounds of "), "--bounds: "),
+    (re.compile(r"^order "), "--order "),
+)
+
+
+def as_options(message: str) -> str:
+    """A message of the library with its keyword arguments spelled as options.
+
+    Example:
+        >>> as_options("runs.csv: say nested=['top10', 'top20'] or disjoint=True")
+        'runs.csv: say --nested top10,top20 or --disjoint'
+    """
+    for pattern, spelling in SPELLINGS:
+        message = pattern.sub(spelling, message)
+    return message
+
+
+def number(text: str, what: str) -> float:
+    """One count from text, with the option's name in what goes wrong.
+
+    Raises:
+        InputError: no number.
+    """
+    from qqtjax.io import parse_count
+
+    try:
+        return parse_count(text)
+    except InputError as problem:
+        raise InputError(f"{what}: {problem}") from None
+
+
+def positive(text: str, what: str) -> float:
+    """One finite number above 0.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = number(text, what)
+    if not 0 < found < math.inf:
+        raise InputError(f"{what}: found {text.strip()!r}, expected a positive number")
+    return found
+
+
+def positives(text: str, what: str) -> list[float]:
+    """Positive numbers from `32M,128M`.
+
+    Raises:
+        InputError: an entry that is none, or no entry at all.
+    """
+    found = [positive(part, what) for part in text.split(",") if part.strip()]
+    if not found:
+        raise InputError(f"{what}: empty, expected numbers such as 32M,128M")
+    return found
+
+
+def one_of(text: str, choices: Iterable[str], what: str) -> str:
+    """The text itself, if it is among the choices.
+
+    Raises:
+        InputError: it is not; the nearest choice is suggested.
+    """
+    import difflib
+
+    known = list(choices)
+    if text not in known:
+        near = difflib.get_close_matches(text, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{what}: found {text!r}, expected one of {', '.join(known)}{hint}")
+    return text
+
+
+def take_name(text: str, names: Sequence[str], ends: str) -> tuple[str, str]:
+    """A name at the start of a text and what follows it; a known name may hold separators itself.
+
+    Args:
+        text: what is left to read.
+        names: known names; the longest that fits wins.
+        ends: the characters that may follow a name. Without a known one, the name ends at the first of them.
+
+    Example:
+        >>> take_name("a=b=.7,c=.3", ["a", "a=b"], "=,")
+        ('a=b', '=.7,c=.3')
+    """
+    text = text.strip()
+    for name in sorted(names, key=len, reverse=True):
+        rest = text[len(name) :].lstrip()
+        if text.startswith(name) and (not rest or rest[0] in ends):
+            return name, rest
+    end = min((place for place in map(text.find, ends) if place >= 0), default=len(text))
+    return text[:end].strip(), text[end:]
+
+
+def name_list(text: str, what: str, names: Sequence[str] = (), separator: str = ",") -> list[str]:
+    """Distinct names from `top10,top20`.
+
+    Raises:
+        InputError: no name, or one given twice.
+    """
+    found, rest = [], text
+    while rest.strip():
+        name, rest = take_name(rest, names, separator)
+        if name in found:
+            raise InputError(f"{what}: {name!r} is given twice")
+        found += [name] if name else []
+        rest = rest[1:]
+    if not found:
+        raise InputError(f"{what}: empty, expected NAME{separator}NAME{separator}...")
+    return found
+
+
+def assignments(
+    text: str, what: str, names: Sequence[str] = (), sign: str = "=", separator: str = ","
+) -> dict[str, str]:
+    """`{name: text}` from `top10=.7,top20=.3`, or with other signs from `top10:.7+top20:.3`.
+
+    Args:
+        text: what the user wrote.
+        what: the option, for messages.
+        names: known names, which may hold signs and separators themselves.
+        sign: between a name and its value.
+        separator: between entries.
+
+    Raises:
+        InputError: no entry, one without a sign, a name given twice.
+    """
+    found: dict[str, str] = {}
+    rest = text
+    while rest.strip():
+        entry = rest.partition(separator)[0].strip()
+        name, after = take_name(rest, names, sign + separator)
+        value, _, rest = after[1:].partition(separator) if after[:1] == sign else ("", "", after[1:])
+        if name in found:
+            raise InputError(f"{what}: {name!r} is given twice")
+        if not entry and not name:
+            continue
+        if not name or not value.strip():
+            raise InputError(f"{what}: found {entry!r}, expected NAME{sign}VALUE, for example top10{sign}0.7")
+        found[name] = value.strip()
+    if not found:
+        raise InputError(f"{what}: empty, expected NAME{sign}VALUE{separator}NAME{sign}VALUE{separator}...")
+    return found
+
+
+def shares(text: str, what: str, names: Sequence[str] = (), sign: str = "=", separator: str = ",") -> dict[str, float]:
+    """`{name: number}`; see `assignments`.
+
+    Raises:
+        InputError: as there, or a value that is no number.
+    """
+    found = assignments(text, what, names, sign, separator)
+    return {name: number(value, f"{what}: {name}") for name, value in found.items()}
+
+
+def sizes(text: str, what: str, names: Sequence[str] = ()) -> dict[str, float]:
+    """`{pool: samples}`; `inf` is allowed.
+
+    Raises:
+        InputError: as in `shares`, or a size that is not above 0.
+    """
+    found = shares(text, what, names)
+    for name, size in found.items():
+        if not size > 0:
+            raise InputError(f"{what}: {name}: found {size:.9g}, expected a positive number of samples")
+    return found
+
+
+def named(values: Sequence[str] | None, what: str, form: str) -> dict[str, str]:
+    """`{name: rest}` from repeated `NAME=rest`.
+
+    Raises:
+        InputError: a value without a name, or a name given twice.
+    """
+    found: dict[str, str] = {}
+    for value in values or ():
+        name, sign, rest = (part.strip() for part in value.partition("="))
+        if not (name and sign and rest):
+            raise InputError(f"{what}: found {value!r}, expected NAME={form}")
+        if name in found:
+            raise InputError(f"{what}: {name!r} is given twice")
+        found[name] = rest
+    return found
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put an option's name in front of what is wrong with its value."""
+    try:
+        yield
+    except InputError as problem:
+        raise InputError(f"{what}: {problem}") from None
