@@ -243,7 +243,7 @@ PLAN_MISTAKES = [
     ("--mix half=A:x", "--mix half", "'x'"),
     ("--mix half=A:1+Z:1", "--mix half", "unknown pool 'Z'"),
     ("--mix half=A:-1+B:2", "--mix half", ">= 0"),
-    ("--mix half=A:0", "--mix half", "positive total"),
+    ("--mix half=A:0", "--mix half", "sum to 0"),
     ("--mix half=A:1 --mix half=B:1", "--mix", "'half' is given twice"),
     ("-o nowhere/plan.json", "-o", "nowhere"),
     ("--law nothing", "--law", "'nothing'"),
@@ -304,7 +304,8 @@ def test_a_fit_that_predicts_nothing_is_refused(qqt_typed: Typed, folder: Path) 
 PREDICT_MISTAKES = [
     ("--weights A --samples-seen 1k", "--weights", "'A'"),
     ("--weights= --samples-seen 1k", "--weights", "empty"),
-    ("--weights A=0 --samples-seen 1k", "--weights", "positive total"),
+    ("--weights A=0 --samples-seen 1k", "--weights", "sum to 0"),
+    ("--weights A=.7,B=.7 --samples-seen 1k", "--weights", "sum to 1.4"),
     ("--weights A=-1,B=2 --samples-seen 1k", "--weights", ">= 0"),
     ("--weights A=inf --samples-seen 1k", "--weights", "finite"),
     ("--weights A=1,A=2 --samples-seen 1k", "--weights", "twice"),
@@ -454,14 +455,14 @@ def test_several_metrics_are_fitted_side_by_side(qqt_typed: Typed, folder: Path)
 def test_predict_gives_the_library_numbers(qqt_typed: Typed, folder: Path) -> None:
     law = load_fit(folder / "law.json")
     seen = [5e3, 40e3]
-    ran = qqt_typed("predict", folder / "law.json", "--weights", "A=3,B=1", "--samples-seen", "5k,.04M", "--json")
+    ran = qqt_typed("predict", folder / "law.json", "--weights", "A=.75,B=.25", "--samples-seen", "5k,.04M", "--json")
     assert (ran.status, ran.err) == (0, "")
     assert ran.document["weights"] == {"A": 0.75, "B": 0.25}
     found = ran.document["predictions"]
     assert [each["samples_seen"] for each in found] == seen
     assert [each["error"] for each in found] == law.predict({"A": 0.75, "B": 0.25}, seen).tolist()
     assert found[1]["epochs"] == {"A": 3.0, "B": 0.5}
-    text = qqt_typed("predict", folder / "law.json", "--weights", "A=3,B=1", "--samples-seen", "5k,.04M").out
+    text = qqt_typed("predict", folder / "law.json", "--weights", "A=.75,B=.25", "--samples-seen", "5k,.04M").out
     assert f"40k samples: error {found[1]['error']:.5f} (epochs: A 3, B 0.5)" in text.splitlines()[1]
 
 

@@ -26,7 +26,7 @@ def predict(
         o.option(
             group=ASKING,
             metavar="POOL=SHARE,..",
-            help="Share of the samples from each pool: top10=.7,top20=.3; scaled to sum to 1.",
+            help="Share of the samples from each pool: top10=.7,top20=.3.",
         ),
     ],
     samples_seen: Annotated[
