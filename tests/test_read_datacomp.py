@@ -102,9 +102,9 @@ def test_evaluations_inside_an_epoch_are_left_out_with_a_warning(root):
         ({"samples_per_step": 1}, "samples_per_step= does not apply to this source"),
         (
             {"metric": "imagenet"},
-            "no task 'imagenet'; the tasks are fairness, imagenet1k, cifar10, vtab/pets; did you ",
+            r"no task 'imagenet' \(choose with metric= or tasks=\); the tasks are fairness, imagenet1k, cifar10, ",
         ),
-        ({"tasks": ["cifar10", "cifar100"]}, "no task 'cifar100'; .*did you mean 'cifar10'"),
+        ({"tasks": ["cifar10", "cifar100"]}, "no task 'cifar100' .*did you mean 'cifar10'"),
         (
             {"metric": "fairness"},
             "line 1: found None under metrics.main_metric of 'fairness', expected an accuracy",

@@ -184,6 +184,61 @@ def test_subsample_scales_the_sizes_of_mixtures_and_of_single_pools():
     np.testing.assert_allclose(runs.epochs[4:], [[2, 2], [0.5, 0.5], [4, 0]])
 
 
+@pytest.mark.parametrize(
+    ("row", "epochs", "sizes"),
+    [
+        ({"weights": "a=.25 b=.75", "pool_size": 400}, [0.5, 0.5], [100, 300]),
+        ({"weights": "a=.25 b=.75", "pool_size": 400.0003}, [0.5, 0.5], [100, 300]),
+        ({"weights": "a=.25 b=.75", "pool_size": np.nan}, [0.5, 0.5], [100, 300]),
+        ({"weights": "a=.5 b=.5", "pool_size": 400}, [1, 1 / 3], [100, 300]),
+        ({"weights": "a=.5 b=.5", "pool_size": 200, "subsample": 0.5}, [2, 2 / 3], [50, 150]),
+        ({"weights": "a=.25 b=.75", "pool_size": 80}, [2.5, 2.5], [20, 60]),  # a fifth of each, drawn uniformly
+        ({"weight_a": 0.25, "weight_b": 0.75, "pool_size": "80"}, [2.5, 2.5], [20, 60]),
+    ],
+)
+def test_the_pool_size_of_a_mixture_is_what_it_draws_from(row, epochs, sizes):
+    runs = read_runs(with_rows({"samples_seen": 200, "error": 0.85, **row}))
+    np.testing.assert_allclose(runs.epochs[-1], epochs, rtol=1e-12)
+    np.testing.assert_allclose(runs.mix_sizes, [sizes], rtol=1e-12)
+
+
+def test_a_part_told_by_the_pool_size_is_the_subsample_that_says_so():
+    row = {"samples_seen": 200, "error": 0.85, "weights": "a=.25 b=.75"}
+    runs = read_runs(with_rows({**row, "pool_size": 80}, {**row, "samples_seen": 400, "subsample": 0.2}))
+    assert runs.source[-1] == runs.source[-2]
+    assert runs.run_names[-1] == "a=0.25 b=0.75 subsample 0.2"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"weights": "a=.5 b=.5", "pool_size": 80}, "found 80, expected the 400 that the pools of 'a=0.5 b=0.5' hold"),
+        ({"weights": "a=.25 b=.75", "pool_size": 800}, "found 800, expected the 400 that the pools of "),
+        ({"weights": "a=.25 b=.75", "pool_size": 400.01}, "found 400.01, expected the 400 that"),
+        ({"weights": "a=1", "pool_size": 20}, "found 20, expected the 100 that the pools of 'a=1' hold"),
+        (
+            {"weights": "a=.25 b=.75", "pool_size": 80, "subsample": 0.5},
+            "found 80, expected the 400 that the pools of 'a=0.25 b=0.75' hold times subsample 0.5, or an empty cell",
+        ),
+        ({"weights": "a=.25 b=.75", "pool_size": 0}, "found 0, expected a positive number of samples"),
+        ({"weights": "a=.25 b=.75", "pool_size": "some"}, "found 'some', expected a number"),
+    ],
+)
+def test_a_pool_size_that_contradicts_the_mixture(row, message):
+    with pytest.raises(InputError) as caught:
+        read_runs(with_rows({"samples_seen": 200, "error": 0.85, **row}))
+    text = str(caught.value)
+    assert text.startswith(f"DataFrame, row 5, column 'pool_size': {message}")
+    assert "hold" not in text or "'subsample'" in text
+
+
+def test_a_mixture_with_an_infinite_pool_holds_infinitely_many():
+    row = {"samples_seen": 200, "error": 0.85, "weights": "a=.5 web=.5", "size_web": np.inf}
+    assert read_runs(with_rows({**row, "pool_size": np.inf})).epochs[-1].tolist() == [1, 0, 0]
+    with pytest.raises(InputError, match=r"found 80, expected the inf that the pools of 'a=0\.5 web=0\.5' hold"):
+        read_runs(with_rows({**row, "pool_size": 80}))
+
+
 def test_a_mixture_may_carry_a_label_but_not_the_name_of_another_pool():
     row = {"samples_seen": 200, "error": 0.85, "weights": "a=.25 b=.75"}
     assert read_runs(with_rows({**row, "pool": "both"})).run_names == ("a", "b", "both")
@@ -290,30 +345,71 @@ def test_names_that_read_as_cumulative(small, large):
     assert read_runs(table, disjoint=True).pools.names == (small, large)
 
 
+def pools_of(names, sizes):
+    """Two checkpoints of each pool."""
+    rows = [(name, size, n, 1 - n / 4000) for name, size in zip(names, sizes, strict=True) for n in (50.0, 900.0)]
+    return pd.DataFrame(rows, columns=["pool", "pool_size", "samples_seen", "error"])
+
+
 @pytest.mark.parametrize(
     ("names", "sizes"),
     [
         (("top10", "top20"), (100.0, 100.0)),  # equal sizes: shells that people call by their end
         (("top0to10p", "top10to20p"), (100.0, 200.0)),
         (("laion_top10", "tmars_top20"), (100.0, 200.0)),
-        (("a10", "a20"), (100.0, 200.0)),
+        (("10-20%", "20-40%"), (100.0, 200.0)),
+        (("C20", "C40", "C60", "C80"), (100.0, 100.0, 100.0, 1000.0)),
+        (("C00", "C20"), (100.0, 200.0)),
+        (("clip_30", "clip_60"), (100.0, 150.0)),
+        (("R1", "R2", "R3"), (100.0, 200.0, 300.0)),  # the numbers count the pools
+        (("CC-2019", "CC-2020"), (100.0, 101.0)),  # as near to equal as to in proportion
+        (("LAION-80M", "LAION-400M", "LAION-2B"), (8e7, 4e8, 2e9)),  # the numbers are the sizes
+        (("0.1B web", "0.4B web"), (1e8, 4e8)),
+        (("12 million", "24 million"), (1.2e7, 2.4e7)),
+        (("1000", "2000"), (1000.0, 2000.0)),
+        (("30%", "60%"), (np.inf, np.inf)),
     ],
 )
 def test_names_that_do_not(names, sizes):
-    table = filters()[:4].replace({"top10": names[0], "top20": names[1]})
-    table["pool_size"] = np.repeat(sizes, 2)
-    assert read_runs(table).pools.sizes.tolist() == list(sizes)
+    assert read_runs(pools_of(names, sizes)).pools.sizes.tolist() == list(sizes)
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes"),
+    [
+        (("30%", "60%"), (300.0, 600.0)),
+        (("clip_30", "clip_60"), (300.0, 610.0)),
+        (("p10", "p20", "p40"), (100.0, 200.0, 400.0)),
+        (("10 %", "web", "30 %"), (100.0, 5000.0, 300.0)),
+        (("0-10%", "0-20%"), (100.0, 200.0)),
+        (("laion2B_clip30", "laion2B_clip60"), (300.0, 600.0)),
+        (("1%", "2%", "3%"), (100.0, 200.0, 300.0)),
+        (("top1", "top2"), (100.0, 200.0)),
+        (("top10M", "top20M"), (1e7, 2e7)),
+        (("C20", "C40", "C60"), (100.0, 100.0, 300.0)),
+    ],
+)
+def test_numbers_in_proportion_to_sizes_read_as_cumulative(names, sizes):
+    table = pools_of(names, sizes)
+    with pytest.raises(InputError, match="read as nested filters") as caught:
+        read_runs(table)
+    filters = [name for name in names if name != "web"]
+    assert f"say nested={filters!r} or" in str(caught.value)
+    assert read_runs(table, disjoint=True).pools.names == names
+    if names[0] != "C20":
+        assert len(read_runs(table, nested=filters).mixes) == len(filters) - 1
 
 
 @pytest.mark.parametrize(
     ("nested", "message"),
     [
         (["top10"], "expected two or more different filters"),
-        ("top10", "expected two or more different filters"),
+        ("top10", "nested='top10': expected two or more different filters"),
+        (("top10",), r"nested=\['top10'\]: expected two or more different filters"),
         (["top10", "top10"], "expected two or more different filters"),
         (
             ["top10", "top50"],
-            "nested filter 'top50' is no pool; the pools are top10, top20, top40; did you mean 'top40'",
+            r"nested filter 'top50' \(nested=\) is no pool; the pools are top10, top20, top40; did you mean 'top40'",
         ),
         (
             ["top20", "top10"],

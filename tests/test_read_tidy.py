@@ -179,9 +179,14 @@ def test_metrics_side_by_side_one_of_them_and_averaged():
 
 
 @pytest.mark.parametrize("options", [{"metric": "z"}, {"tasks": ["x", "z"]}])
-def test_an_unknown_metric_lists_those_there(options):
-    with pytest.raises(InputError, match=r"unknown metric 'z'; the metrics are x, y"):
+def test_an_unknown_metric_names_the_argument_and_lists_those_there(options):
+    with pytest.raises(InputError, match=rf"unknown metric 'z' \({next(iter(options))}=\); the metrics are x, y"):
         read_runs(metrics(), **options)
+
+
+def test_sizes_of_pools_are_a_mapping():
+    with pytest.raises(InputError, match=r"pools=\['x'\]: expected a mapping"):
+        read_runs(metrics(), pools=["x"])  # pyright: ignore[reportArgumentType]
 
 
 def test_metric_and_tasks_exclude_each_other():

@@ -112,7 +112,7 @@ def test_step_zero_is_left_out_with_a_warning(read):
         (("", ""), {"pools": None}, "wandb.csv: a wide table needs pools="),
         (("", ""), {"samples_per_step": None}, "wandb.csv, column 'Step': steps, expected samples_per_step="),
         (("", ""), {"samples_per_step": 0}, "samples_per_step=0: expected a positive number"),
-        (("", ""), {"metric": "val/acc"}, "wandb.csv: no run column of metric val/acc with a number"),
+        (("", ""), {"metric": "val/acc"}, "wandb.csv: no run column of the metric= or tasks= val/acc with a number"),
         (("Step", "Epoch"), {}, "wandb.csv: no column 'Step' or 'samples_seen'; the columns are Epoch, "),
         (("10-20 seed2", "15"), {}, "wandb.csv, column 'top15 - val/error': no pool in the name 'top15'; "),
         (

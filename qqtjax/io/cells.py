@@ -54,14 +54,18 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def others(rows: np.ndarray) -> str:
+    """` (and 3 more rows like it)` for the end of a message about the first of some rows, or nothing."""
+    further = len(rows) - 1
+    return f" (and {further} more row{'s' * (further > 1)} like it)" if further else ""
+
+
 def refuse(bad: np.ndarray, found: Callable[[int], object], expected: str, place: Place, column: str | None) -> None:
     """Raise `InputError` for the first row of a boolean mask, with a count of the others; return if none."""
     rows = np.flatnonzero(bad)
     if len(rows):
         row = int(rows[0])
-        further = len(rows) - 1
-        count = f" (and {further} more row{'s' * (further > 1)} like it)" if further else ""
-        raise InputError(f"{place(row, column)}: found {show(found(row))}, expected {expected}{count}")
+        raise InputError(f"{place(row, column)}: found {show(found(row))}, expected {expected}{others(rows)}")
 
 
 def plain(value: object) -> object:
@@ -105,9 +109,8 @@ def numbers(frame: DataFrame, column: str, place: Place) -> np.ndarray:
             wrong[code] = problem
     if wrong:
         rows = np.flatnonzero(np.isin(codes, list(wrong)))
-        row, further = int(rows[0]), len(rows) - 1
-        count = f" (and {further} more row{'s' * (further > 1)} like it)" if further else ""
-        raise InputError(f"{place(row, column)}: {wrong[int(codes[row])]}{count}")
+        row = int(rows[0])
+        raise InputError(f"{place(row, column)}: {wrong[int(codes[row])]}{others(rows)}")
     return values[codes]
 
 

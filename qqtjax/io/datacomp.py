@@ -180,5 +180,6 @@ def read_evaluation(path: Path, tasks: Sequence[str]) -> dict[str, tuple[float, 
         found.setdefault(key, (float(accuracy), line))
     for task in tasks:
         if task not in found:
-            raise InputError(f"{name}: no task {task!r}; the tasks are {', '.join(keys)}{nearest(task, keys)}")
+            known = f"the tasks are {', '.join(keys)}{nearest(task, keys)}"
+            raise InputError(f"{name}: no task {task!r} (choose with metric= or tasks=); {known}")
     return found

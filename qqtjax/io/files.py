@@ -20,9 +20,8 @@ from qqtjax.io.cells import Place, nearest, table_place
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-TEXT_COLUMNS = ("pool", "run", "metric", "weights", "includes", "annealed")
-NUMBER_COLUMNS = ("pool_size", "samples_seen", "error", "accuracy", "loss", "seed", "model_size", "eval_size")
-NUMBER_COLUMNS += ("subsample",)
+NUMBER_COLUMNS = ("pool_size", "subsample", "samples_seen", "error", "accuracy", "loss")
+NUMBER_COLUMNS += ("seed", "model_size", "eval_size")
 NUMBER_PREFIXES = ("weight_", "size_")
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 KINDS |= {".parquet": "parquet", ".pq": "parquet"}

@@ -16,10 +16,11 @@ from qqtjax.io.counts import show_count
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-CUMULATIVE = re.compile(
-    r"(?P<before>.*?)(?:top|best|first)[\s_-]*(?P<number>\d+(?:\.\d+)?)[\s_-]*(?:%|p|pc|pct|percent)?",
-    re.IGNORECASE,
-)
+NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
+SEPARATORS = re.compile(r"[\s_-]+")
+RANKED = re.compile(r"(?:top|best|first)$")
+PERCENT = ("%", "p", "pc", "pct", "percent")
+COUNT_SUFFIX = re.compile(r"(?:[kmbgt]|thousand|million|billion)(?![a-z])")
 PROPORTION_TOLERANCE = 0.05
 
 
@@ -69,7 +70,7 @@ def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: 
         for name in (larger, smaller):
             if name not in sizes:
                 known = f"the pools are {', '.join(sizes)}{nearest(name, sizes)}"
-                raise InputError(f"{where}: nested filter {name!r} is no pool; {known}")
+                raise InputError(f"{where}: nested filter {name!r} (nested=) is no pool; {known}")
         if smaller in outer:
             raise InputError(
                 f"{where}: both {outer[smaller]!r} and {larger!r} contain {smaller!r}; "
@@ -126,6 +127,7 @@ def contained(
     if nested is not None:
         if len(rows):
             raise InputError(f"{place()}: nested= given beside a column 'includes', expected one of them")
+        nested = nested if isinstance(nested, str) else list(nested)
         if isinstance(nested, str) or len(nested) < 2 or len(set(nested)) < len(nested):
             raise InputError(f"nested={nested!r}: expected two or more different filters, smallest first")
         return {larger: smaller for smaller, larger in itertools.pairwise(nested)}
@@ -146,24 +148,53 @@ def contained(
 
 
 def refuse_cumulative(sizes: Mapping[str, float], contains: Mapping[str, str], where: str) -> None:
-    """Raise `InputError` if names such as top10 and top20, sized in proportion, tell of nested filters."""
+    """Raise `InputError` if the names and sizes of pools that were not declared as nested read as nested filters.
+
+    They do where two names are equal apart from one number (separators, case and a percent sign at the end aside)
+    and the sizes grow in proportion to it, to 5 %: top10 and top20, 30% and 60%, clip_30 and clip_60. They do not
+    where the numbers only count the pools (R1, R2, R3) or count samples (LAION-80M), for such a size is in
+    proportion whatever the pool holds; after top, best or first (top1, top2; top10M, top20M) they do.
+    """
     declared = set(contains) | set(contains.values())
-    seen: dict[str, list[tuple[float, float, str]]] = {}
-    for name, size in sizes.items():
-        match = CUMULATIVE.fullmatch(name.strip())
-        if match and np.isfinite(size) and float(match["number"]) > 0:
-            group = seen.setdefault(match["before"].casefold(), [])
-            group.append((float(match["number"]), size, name))
-    for group in seen.values():
-        for (number, size, name), (larger_number, larger_size, larger) in itertools.combinations(sorted(group), 2):
-            growth = larger_size / size / (larger_number / number)
-            if {name, larger} <= declared or larger_number == number:
-                continue
-            if abs(growth - 1) < PROPORTION_TOLERANCE:
-                filters = [each[2] for each in sorted(group)]
+    for group in numbered(sizes):
+        numbers, amounts, names = (list(column) for column in zip(*sorted(group), strict=True))
+        chained = np.array([name in declared for name in names])
+        for row, name in enumerate(names):
+            growth = np.array(amounts[row + 1 :]) / amounts[row]
+            off = growth / (np.array(numbers[row + 1 :]) / numbers[row]) - 1
+            hits = (np.abs(off) < PROPORTION_TOLERANCE) & (growth > 1 + PROPORTION_TOLERANCE)
+            hits &= ~(chained[row] & chained[row + 1 :])
+            if hits.any():
+                larger = row + 1 + int(np.argmax(hits))
                 raise InputError(
-                    f"{where}: pools {name!r} ({show_count(size)} samples) and {larger!r} "
-                    f"({show_count(larger_size)}) are declared as disjoint but read as nested filters, each "
-                    f"containing the smaller one: say nested={filters!r} or add a column 'includes' (the "
+                    f"{where}: pools {name!r} ({show_count(amounts[row])} samples) and {names[larger]!r} "
+                    f"({show_count(amounts[larger])}) are declared as disjoint but read as nested filters, each "
+                    f"containing the smaller one: say nested={names!r} or add a column 'includes' (the "
                     "next smaller filter) if they are, disjoint=True if they share no samples"
                 )
+
+
+def numbered(sizes: Mapping[str, float]) -> list[list[tuple[float, float, str]]]:
+    """Pools of finite size whose names are equal apart from one number > 0, as (number, size, name)."""
+    groups: dict[tuple[str, ...], list[tuple[float, float, str]]] = {}
+    for name, size in sizes.items():
+        parts = NUMBER.split(SEPARATORS.sub(" ", name.strip().casefold()))  # text, number, text, ..., text
+        parts[::2] = [text.strip() for text in parts[::2]]
+        percent = parts[-1] in PERCENT
+        parts[-1] = "" if percent else parts[-1]
+        for at in range(1, len(parts), 2):
+            ranked = RANKED.search(parts[at - 1]) is not None
+            number = float(parts[at])
+            if not np.isfinite(size) or number == 0:
+                continue
+            counts_samples = COUNT_SUFFIX.match(parts[at + 1]) or abs(size / number - 1) < PROPORTION_TOLERANCE
+            if counts_samples and not ranked:
+                continue
+            key = ("share" if ranked or percent else "bare", *parts[:at], "#", *parts[at + 1 :])
+            groups.setdefault(key, []).append((number, size, name))
+    return [group for key, group in groups.items() if key[0] == "share" or not counts_up(group)]
+
+
+def counts_up(group: Sequence[tuple[float, float, str]]) -> bool:
+    """Do the numbers of a group only count its pools: 1, 2, 3, ...?"""
+    return sorted(number for number, _, _ in group) == list(range(1, len(group) + 1))

@@ -39,10 +39,10 @@ def read_runs(
     The table has the columns `pool, pool_size, samples_seen, error` (or `accuracy`, taken as 1 - error, or
     `loss`), and, if wanted, `run, seed, metric, model_size, annealed, eval_size`. Mixtures have `weights`
     (text such as `top10=.7 top20=.3`) or columns `weight_<pool>`, and `subsample` (the share of each pool's
-    samples that the run draws from). A pool known only from mixtures has its size in a column `size_<pool>`
-    or in `pools`. Counts may be written 32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain
-    each other are declared by `nested` or by a column `includes` (the next smaller filter), and become
-    disjoint shells.
+    samples that the run draws from); their `pool_size` may be empty, or is what the run draws from in all.
+    A pool known only from mixtures has its size in a column `size_<pool>` or in `pools`. Counts may be written
+    32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain each other are declared by `nested` or
+    by a column `includes` (the next smaller filter), and become disjoint shells.
 
     Args:
         source: a path to CSV, JSON lines or Parquet; `-` for CSV or JSON lines on standard input; a folder of
@@ -50,7 +50,9 @@ def read_runs(
         format: csv, jsonl, parquet, wide or datacomp, where the source does not tell.
         pools: sizes in unique samples by pool name, in order of quality; beside or instead of `pool_size`.
         nested: names of filters that contain each other, smallest first.
-        disjoint: pools whose names and sizes read as nested filters share no samples.
+        disjoint: pools whose names and sizes read as nested filters share no samples. They read so where the
+            names are equal apart from one number and the sizes grow in proportion to it, to 5 % (top10 and
+            top20, 30% and 60%, clip_30 and clip_60; not R1, R2, R3, which count, nor LAION-80M, a size).
         metric: the metric to keep, or several to keep side by side; None keeps all (of a folder: ImageNet).
         tasks: metrics to average into one.
         value: which of error, accuracy and loss is meant, where a table has several or does not tell.
@@ -79,18 +81,17 @@ def read_runs(
         raise InputError("metric= and tasks= together: expected metrics to keep, or tasks to average")
     if isinstance(tasks, str) or (tasks is not None and not len(tasks)):
         raise InputError(f"tasks={tasks!r}: expected a list of metric names to average")
+    if pools is not None and not isinstance(pools, Mapping):
+        raise InputError(f"pools={pools!r}: expected a mapping, pools={{name: size in samples}}")
     kept = [metric] if isinstance(metric, str) else None if metric is None else list(metric)
     wanted = list(tasks) if tasks is not None else kept
     is_path = isinstance(source, str | os.PathLike)
     is_folder = is_path and (format == "datacomp" or Path(source).is_dir())
-    unused = [
-        name
-        for name, given in (
-            ("samples_per_epoch", samples_per_epoch is not None and not is_folder),
-            ("samples_per_step", samples_per_step is not None and is_folder),
-        )
-        if given
-    ]
+    unused = None
+    if is_folder and samples_per_step is not None:
+        unused = "samples_per_step"
+    elif not is_folder and samples_per_epoch is not None:
+        unused = "samples_per_epoch"
     if is_folder:
         if not Path(source).is_dir():
             raise InputError(f"{source}: no such folder")
@@ -104,18 +105,18 @@ def read_runs(
             )
             value = None
         elif samples_per_step is not None:
-            unused.append("samples_per_step")
-    if unused:
-        raise InputError(f"{place()}: {unused[0]}= does not apply to this source")
+            unused = unused or "samples_per_step"
+    if unused is not None:
+        raise InputError(f"{place()}: {unused}= does not apply to this source")
     runs = make_runs(frame, place, pools=pools, nested=nested, disjoint=disjoint, value=value)
     if tasks is not None:
-        runs = runs.average_metrics(known_metrics(runs, tasks, place()), f"average of {len(tasks)} tasks")
+        runs = runs.average_metrics(known_metrics(runs, tasks, "tasks", place()), f"average of {len(tasks)} tasks")
     elif kept is not None:
-        runs = keep_metrics(runs, known_metrics(runs, kept, place()))
+        runs = keep_metrics(runs, known_metrics(runs, kept, "metric", place()))
     return runs
 
 
-def known_metrics(runs: Runs, names: Sequence[str], where: str) -> list[str]:
+def known_metrics(runs: Runs, names: Sequence[str], argument: str, where: str) -> list[str]:
     """The names themselves.
 
     Raises:
@@ -123,10 +124,8 @@ def known_metrics(runs: Runs, names: Sequence[str], where: str) -> list[str]:
     """
     for name in names:
         if name not in runs.metric_names:
-            known = ", ".join(runs.metric_names)
-            raise InputError(
-                f"{where}: unknown metric {name!r}; the metrics are {known}{nearest(name, runs.metric_names)}"
-            )
+            known = f"the metrics are {', '.join(runs.metric_names)}{nearest(name, runs.metric_names)}"
+            raise InputError(f"{where}: unknown metric {name!r} ({argument}=); {known}")
     return list(names)
 
 

@@ -50,7 +50,7 @@ def make_runs(
         place: where a cell stands, for messages.
         pools: sizes in samples, in order of quality; beside or instead of a column `pool_size`.
         nested: filters that contain each other, smallest first.
-        disjoint: pools whose names read as nested filters share no samples.
+        disjoint: pools whose names and sizes read as nested filters share no samples.
         value: which of the columns error, accuracy and loss is meant, where several are there.
 
     Raises:
@@ -76,7 +76,8 @@ def make_runs(
     if not disjoint:
         refuse_cumulative(sizes, contains, place())
     subsample = read_subsample(frame, place)
-    sources = read_sources(pool, pool_names, mixtures, subsample, shells, place)
+    pool_size = numbers(frame, "pool_size", place) if "pool_size" in frame else np.full(len(frame), np.nan)
+    sources = read_sources(pool, pool_names, mixtures, subsample, pool_size, shells, place)
 
     seed = read_seed(frame, place)
     model_size = (
@@ -177,16 +178,21 @@ def read_seed(frame: DataFrame, place: Place) -> np.ndarray:
 
 
 def read_subsample(frame: DataFrame, place: Place) -> np.ndarray:
-    """`[M]` the share of each pool's samples that a run draws from, 1 where not given.
+    """`[M]` the share of each pool's samples that a run draws from, NaN where not given.
 
     Raises:
         InputError: a number outside (0, 1].
     """
     if "subsample" not in frame:
-        return np.ones(len(frame))
+        return np.full(len(frame), np.nan)
     found = numbers(frame, "subsample", place)
-    found = np.where(np.isnan(found), 1.0, found)
-    refuse(~((found > 0) & (found <= 1)), lambda row: found[row], "a share in (0, 1]", place, "subsample")
+    refuse(
+        ~np.isnan(found) & ~((found > 0) & (found <= 1)),
+        lambda row: found[row],
+        "a share in (0, 1]",
+        place,
+        "subsample",
+    )
     return found
 
 

@@ -88,7 +88,7 @@ def tidy_from_wide(
         parts.append(part)
         cells += [(int(row), column) for row in rows]
     if not cells:
-        wanted = f" of metric {', '.join(metric)}" if metric else ""
+        wanted = f" of the metric= or tasks= {', '.join(metric)}" if metric else ""
         raise InputError(f"{place()}: no run column{wanted} with a number in it beside {axis!r}")
     if untrained:
         warnings.warn(f"{place()}: cells at step 0 are left out ({untrained} of them)", QQTWarning, stacklevel=3)
