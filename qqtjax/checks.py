@@ -7,11 +7,12 @@ import numpy as np
 from qqtjax.runs import Runs
 
 
-def check_runs(runs: Runs) -> list[str]:
+def check_runs(runs: Runs, repeats: bool = True) -> list[str]:
     """Warnings about what the checkpoints leave open; nothing is refused.
 
     Args:
         runs: measured checkpoints.
+        repeats: does the law to be fitted know half-lives.
 
     Returns:
         One line for each: a pool with one checkpoint or none, no repeated epoch anywhere, no checkpoint
@@ -36,10 +37,10 @@ def check_runs(runs: Runs) -> list[str]:
         found.append(
             f"one checkpoint only of {listed(names[counts == 1])}: utility and half-life are not both identified"
         )
-    if len(runs) and not (most > 1).any():
+    if repeats and len(runs) and not (most > 1).any():
         found.append("no checkpoint repeats any pool: the half-lives (tau) are not identified")
     late = (counts > 0) & (few >= 1)
-    if late.any():
+    if repeats and late.any():
         which = "any pool" if late[counts > 0].all() else listed(names[late])
         found.append(
             f"no checkpoint inside the first epoch of {which}: utility, half-life, scale and floor trade off "

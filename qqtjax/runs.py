@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 from jax import tree_util
 from jax.typing import ArrayLike
@@ -25,7 +24,7 @@ class Pools:
 
     Example:
         >>> pools = Pools.of({"top10": 12.8e6, "top20": 12.8e6})
-        >>> pools.weights({"top10": 3, "top20": 1})
+        >>> pools.weights({"top10": 0.75, "top20": 0.25})
         array([0.75, 0.25])
     """
 
@@ -65,10 +64,10 @@ class Pools:
             raise InputError(f"unknown pool {name!r}: the pools are {', '.join(self.names)}{hint}") from None
 
     def weights(self, weights: Mapping[str, float] | ArrayLike) -> np.ndarray:
-        """`[P]` weights that sum to 1, from `{name: share}` (any positive total) or from P shares (total 1).
+        """`[P]` weights from `{name: share}` (pools not named get 0) or from P shares; they sum to 1.
 
         Raises:
-            InputError: an unknown pool, a share that is negative or not finite, a wrong count or total.
+            InputError: an unknown pool, a share that is negative or not finite, a wrong count, a total other than 1.
         """
         if isinstance(weights, Mapping):
             dense = np.zeros(len(self))
@@ -81,10 +80,7 @@ class Pools:
         if not np.all(np.isfinite(dense)) or np.any(dense < 0):
             raise InputError(f"weights {dense.tolist()}: expected finite numbers >= 0")
         total = dense.sum()
-        if isinstance(weights, Mapping):
-            if total <= 0:
-                raise InputError("weights sum to 0: expected a positive total")
-        elif abs(total - 1) > WEIGHT_SUM_TOLERANCE:
+        if abs(total - 1) > WEIGHT_SUM_TOLERANCE:
             raise InputError(f"weights sum to {total:.9g}: expected 1")
         return dense / total
 
@@ -259,8 +255,3 @@ class Runs:
         first = tables[0].select(np.array([places[0][key] for key in shared]))
         errors = [t.error[[place[key] for key in shared]] for t, place in zip(tables, places, strict=True)]
         return dataclasses.replace(first, error=np.mean(errors, axis=0), metric_names=(name,), eval_size=None)
-
-
-def stack_runs(runs: Sequence[Run]) -> Run:
-    """Stack single runs of equal structure along a new leading axis."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)

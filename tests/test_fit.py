@@ -11,7 +11,7 @@ import pytest
 from benchmarks import planted, recovery, released_grid
 from qqtjax import laws
 from qqtjax.errors import InputError, QQTWarning
-from qqtjax.fit import LBFGS, Adam, fit, fit_metrics
+from qqtjax.fit import LBFGS, Adam, LevenbergMarquardt, fit, fit_metrics
 from qqtjax.io.saved import load_fit, save_fit
 from qqtjax.laws.fitted import evaluate
 from qqtjax.runs import Pools, Runs
@@ -162,12 +162,25 @@ def test_scale_may_differ_between_pools(truth):
     np.testing.assert_allclose(fitted.params.scale, apart.scale, rtol=1e-6)
 
 
+def test_floors_may_differ_between_pools(truth):
+    apart = dataclasses.replace(truth, floor=np.array([0.05, 0.4, 0.05, 0.4]))
+    fitted = fit(planted.curves(apart), share={"floor": False})
+    np.testing.assert_allclose(fitted.params.floor, apart.floor, atol=1e-6)
+
+
+def test_groups_are_told_apart_by_their_pools_and_not_by_their_names(truth):
+    runs = planted.curves(dataclasses.replace(truth, half_life=np.array([4.0, 4.0, 9.0, 2.0])))
+    named = dataclasses.replace(runs, pools=Pools(("a", "b", "a+b", "c"), runs.pools.sizes))
+    fitted = fit(named, share={"half_life": [["a", "b"]]})
+    np.testing.assert_allclose(fitted.params.half_life, [4, 4, 9, 2], rtol=1e-6)
+
+
 def test_fixed_values_and_bounds_hold(curves, truth):
     fitted = fit(curves, fixed={"floor": 0.05, "half_life": {"pool0": 3.0}}, bounds={"utility": (-0.2, -0.1)})
     assert fitted.params.floor == 0.05
     assert fitted.params.half_life[0] == 3.0
     assert np.all((fitted.params.utility >= -0.2 - 1e-12) & (fitted.params.utility <= -0.1 + 1e-12))
-    assert any("bound" in line for line in fitted.diagnostics.bounds_hit)
+    assert any(line.startswith("utility of pool") for line in fitted.diagnostics.bounds_hit)
     assert np.isnan(fitted.diagnostics.standard_errors.half_life[0])
 
 
@@ -195,6 +208,28 @@ def test_a_checkpoint_without_importance_does_not_count(truth):
     assert recovery.largest_error(fit(spoiled, importance=weight).params, truth) <= 1e-6
     by_size = dataclasses.replace(spoiled, eval_size=weight)
     assert recovery.largest_error(fit(by_size).params, truth) <= 1e-6
+
+
+def test_an_outlier_does_not_inflate_huber_standard_errors(truth):
+    clean = planted.curves(truth, noise=1e-4, rng=np.random.default_rng(1))
+    error = clean.error.copy()
+    error[5] += 0.1
+    robust = fit(dataclasses.replace(clean, error=error), huber=3e-4).diagnostics.standard_errors.utility
+    plain = fit(clean).diagnostics.standard_errors.utility
+    assert np.all(robust < 4 * plain)
+
+
+def test_checkpoints_without_importance_leave_standard_errors_alone(noisy):
+    twice = noisy.select(np.tile(np.arange(len(noisy)), 2))
+    weight = np.repeat([1.0, 0.0], len(noisy))
+    once = fit(noisy).diagnostics.standard_errors.utility
+    np.testing.assert_allclose(fit(twice, importance=weight).diagnostics.standard_errors.utility, once, rtol=1e-6)
+
+
+def test_a_fit_that_stops_short_says_so(noisy):
+    hasty = LevenbergMarquardt(look=1, finalists=1, max_iterations=2)
+    assert not fit(noisy, solver=hasty, starts=2).diagnostics.converged
+    assert fit(noisy).diagnostics.converged
 
 
 def test_standard_errors_are_the_spread_over_repetitions(truth):
@@ -229,7 +264,7 @@ def test_fewer_checkpoints_than_parameters_is_said(truth):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QQTWarning)
         fitted = fit(few)
-    assert any("no standard errors" in line or "combination" in line for line in fitted.diagnostics.unidentified)
+    assert fitted.diagnostics.unidentified[-1].endswith("free parameters from 8 checkpoints: no standard errors")
 
 
 def test_several_metrics_side_by_side_or_averaged(truth):
@@ -261,6 +296,12 @@ def test_several_metrics_side_by_side_or_averaged(truth):
         ({"bounds": {"utility": (-0.3, 0.1)}}, "same sign"),
         ({"share": {"half_life": [["pool0", "pol1"]]}}, "did you mean 'pool1'"),
         ({"starts": 0}, "at least 1"),
+        ({"huber": 0.0}, "huber 0.0: expected a positive number"),
+        ({"fixed": {"half_life": -1.0}}, "fixed half_life: -1.0, expected positive"),
+        ({"bounds": {"dilution": (0, 1)}}, "dilution is not fitted unless it is in free"),
+        ({"fixed": {"floor": 0.5}, "bounds": {"floor": (0, 0.2)}}, "is fixed and has bounds"),
+        ({"share": {"reference_size": True}}, "reference_size is not fitted"),
+        ({"share": {"half_life": [["pool0"], ["pool0"]]}}, "in two groups"),
         ({"importance": np.ones(3)}, "finite numbers"),
     ],
 )
@@ -296,7 +337,7 @@ def test_saved_fit_reloads_to_the_same_bytes(noisy, tmp_path):
     assert str(again) == str(fitted)
     save_fit(again, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
-    assert again.predict({"pool0": 1, "pool1": 1}, 1e8) == fitted.predict({"pool0": 1, "pool1": 1}, 1e8)
+    assert again.predict({"pool0": 0.5, "pool1": 0.5}, 1e8) == fitted.predict({"pool0": 0.5, "pool1": 0.5}, 1e8)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +368,15 @@ def test_extrapolation_is_stated(noisy):
     assert fitted.extrapolation({"pool0": 1}, 10 * planted.SIZE) == ""
     assert "4x the most samples seen" in fitted.extrapolation({"pool0": 1}, 40 * planted.SIZE)
     assert "4x the epochs" in fitted.extrapolation({"pool0": 1}, 40 * planted.SIZE)
+
+
+def test_a_pool_of_unknown_size_cannot_be_resized(truth):
+    runs = planted.curves(truth, epochs=(0.1, 0.3, 0.6, 0.9))
+    endless = dataclasses.replace(runs, pools=Pools(runs.pools.names, np.full(4, np.inf)))
+    with pytest.warns(QQTWarning, match="no checkpoint repeats any pool"):
+        fitted = fit(endless)
+    with pytest.raises(InputError, match="half-life is not known"):
+        fitted.with_sizes({"pool1": 1e6})
 
 
 def test_printed_fit_fits_a_terminal(noisy):

@@ -26,18 +26,35 @@ def linearised(objective: Objective, coordinates: Array, data: Data) -> tuple[An
 
 
 class Findings(NamedTuple):
-    """Standard errors in the parameters' own units `[F]`, and what to say about them."""
+    """What an optimum looks like.
+
+    Attributes:
+        errors: `[F]` standard errors in the parameters' own units; NaN at a bound or not identified.
+        bounds_hit: which parameters ended at which bound.
+        unidentified: which parameters the data do not identify, and why.
+        lean: largest cosine between the residuals and a parameter that is free to move; 0 at an optimum.
+    """
 
     errors: np.ndarray
     bounds_hit: tuple[str, ...]
     unidentified: tuple[str, ...]
+    lean: float
 
 
-def diagnose(space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, importance: np.ndarray) -> Findings:
+def diagnose(
+    space: Space,
+    x: np.ndarray,
+    each: np.ndarray,
+    slopes: np.ndarray,
+    importance: np.ndarray,
+    huber: float | None = None,
+) -> Findings:
     """Look at an optimum.
 
     The standard errors are those of weighted least squares, s^2 (J^T W J)^-1 over the coordinates that are off
-    their bounds and identified: they take checkpoints as independent, and do not know run-to-run noise.
+    their bounds and identified: they take checkpoints as independent, and do not know run-to-run noise. Under a
+    Huber loss s^2 is that of the bent residuals over the squared share of residuals inside (Huber, Robust
+    Statistics, 1981, section 7.6).
 
     Args:
         space: the search space.
@@ -45,7 +62,9 @@ def diagnose(space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, 
         each: `[M]` residuals there.
         slopes: `[M, F]` their Jacobian.
         importance: `[M]` weight of each checkpoint.
+        huber: where the loss turns linear; None: squares.
     """
+    bent = each if huber is None else np.clip(each, -huber, huber)
     low, high = space.box()
     near = AT_BOUND * (high - low)
     hit = (x <= low + near) | (x >= high - near)
@@ -61,17 +80,19 @@ def diagnose(space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, 
     used = np.flatnonzero(moves & ~hit)
     errors = np.full(len(x), np.nan)
     if len(used):
-        columns = weighted[:, used] / norms[used]
-        _, singular, right = np.linalg.svd(columns, full_matrices=True)
-        singular = np.pad(singular, (0, len(used) - len(singular)))
+        # Of the triangle only: the full left factor of a long table would not fit into memory.
+        triangle = np.linalg.qr(weighted[:, used] / norms[used], mode="r")
+        square = np.zeros((len(used), len(used)))
+        square[: len(triangle)] = triangle
+        _, singular, right = np.linalg.svd(square)
         null = singular <= NULL_DIRECTION * singular[0]
         blurred = np.any(np.abs(right[null]) > TAKES_PART, axis=0)
         if blurred.any():
             together = ", ".join(space.names[used[i]] for i in np.flatnonzero(blurred))
             unidentified.append(f"{together}: only a combination of them is determined")
-        freedom = len(each) - len(used)
+        freedom = np.count_nonzero(importance) - len(used)
         if freedom > 0:
-            variance = float(np.sum(importance * each**2) / freedom)
+            variance = float(np.sum(importance * bent**2) / freedom / np.mean(bent == each) ** 2)
             inverse = np.where(null, 0.0, 1.0 / np.where(null, 1.0, singular))
             spread = np.sqrt(variance * np.sum((inverse[:, None] * right) ** 2, axis=0)) / norms[used]
             spread = np.where(blurred, np.nan, spread)
@@ -85,7 +106,11 @@ def diagnose(space: Space, x: np.ndarray, each: np.ndarray, slopes: np.ndarray, 
                 )
         else:
             unidentified.append(f"{len(used)} free parameters from {len(each)} checkpoints: no standard errors")
-    return Findings(errors, bounds_hit, tuple(unidentified))
+    pull = slopes.T @ (importance * bent)
+    held = (x <= low + near) & (pull > 0) | (x >= high - near) & (pull < 0)
+    length = np.sqrt(np.sum(importance * bent**2))
+    leaning = np.abs(pull[~held & moves]) / np.maximum(norms[~held & moves] * length, np.finfo(float).tiny)
+    return Findings(errors, bounds_hit, tuple(unidentified), float(leaning.max(initial=0.0)))
 
 
 def errors_as_params(space: Space, errors: np.ndarray) -> Any:

@@ -21,6 +21,8 @@ from qqtjax.laws.repetition import bucket
 from qqtjax.runs import Runs
 
 AGREEMENT = 1e-6
+# An optimum: no residuals, or none that lean on a parameter (the cosine between the two).
+EXACT, LEAN = 1e-12, 1e-4
 # Up to so many epochs the scan runs as fast as the closed form and compiles in two thirds of the time
 # (benchmarks/fit_speed.py); beyond, the closed form.
 SHORT_SCAN = 16
@@ -85,8 +87,10 @@ def fit(
         )
     if starts < 1:
         raise InputError(f"starts {starts}: expected at least 1")
+    if huber is not None and not huber > 0:
+        raise InputError(f"huber {huber!r}: expected a positive number")
     solver = solver or LevenbergMarquardt()
-    warned = check_runs(runs)
+    warned = check_runs(runs, repeats="half_life" in law.ranges(runs))
     for line in warned:
         warnings.warn(line, QQTWarning, stacklevel=2)
     space = search_space(law, runs, share, fixed, free, bounds)
@@ -108,13 +112,18 @@ def fit(
             raise InputError(f"law {law.name} cannot be fitted to this table: {solution.reason}")
         x = solution.x[0]
         params, each, slopes = jax.tree.map(np.asarray, linearised(objective, x, data))
-    findings = diagnose(space, x, each, slopes, weight)
+    findings = diagnose(space, x, each, slopes, weight, huber)
+    exact = np.sqrt(np.mean(each**2)) <= EXACT * np.mean(np.abs(runs.error))
+    optimum = exact or findings.lean <= LEAN
+    reason = solution.reason
+    if solution.converged and not optimum:
+        reason = f"stopped short of an optimum: the residuals lean on a parameter by {findings.lean:.1e}"
     miss = evaluate(law, params, runs.as_run()) - runs.error if log else each
     best = solution.objective[0]
     tie = best * (1 + AGREEMENT) + 1e-20 * float(np.sum(weight * runs.error**2))
     diagnostics = Diagnostics(
-        converged=solution.converged,
-        reason=solution.reason,
+        converged=bool(solution.converged and optimum),
+        reason=reason,
         objective=float(best),
         rmse=float(np.sqrt(np.mean(miss**2))),
         mae=float(np.mean(np.abs(miss))),
@@ -127,6 +136,10 @@ def fit(
         residuals=miss,
         settings={
             "free": list(space.names),
+            "share": dict(share or {}),
+            "fixed": dict(fixed or {}),
+            "bounds": dict(bounds or {}),
+            "importance": "given" if importance is not None else "eval_size" if runs.eval_size is not None else None,
             "log": log,
             "huber": huber,
             "solver": type(solver).__name__,
@@ -140,6 +153,7 @@ def fit(
         epochs=epochs.max(axis=0),
         checkpoints=len(runs),
         runs=len(set(zip(runs.run.tolist(), runs.seed.tolist(), strict=True))),
+        mixtures=int(np.sum(np.sum(np.asarray(run.weights) > 0, axis=1) > 1)),
     )
     return FittedLaw(law, params, runs.pools, seen, diagnostics, metric=str(*runs.metric_names))
 

@@ -87,7 +87,7 @@ def levenberg_marquardt(
         next_growth = jnp.where(better, 2.0, growth * 2.0)
         # Cosine of the angle between the residuals and each free column.
         cosine = jnp.max(jnp.abs(gradient) / (root * jnp.sqrt(2.0 * at.objective + 1e-300)))
-        still = jnp.max(jnp.abs(moved) / (1.0 + jnp.abs(x))) <= STEP_TOLERANCE
+        still = (jnp.max(jnp.abs(moved) / (1.0 + jnp.abs(x))) <= STEP_TOLERANCE) & jnp.all(jnp.isfinite(step))
         finished = still | (cosine <= COSINE_TOLERANCE) | (next_damping > LARGEST_DAMPING)
         known = jnp.isfinite(at.objective)
         finished = jnp.where(known, finished, ~jnp.isfinite(new.objective))

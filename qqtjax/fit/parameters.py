@@ -150,37 +150,44 @@ def search_space(
     for name in fields:
         spread = defaults.get(name)
         if spread is None:
+            for given, fields_given in (("share", share), ("free", free), ("bounds", bounds)):
+                if name in fields_given:
+                    raise InputError(f"{given}: {name} is not fitted; it belongs to the pools (set it with fixed)")
             values[name] = _per_pool(fixed.get(name, pools.sizes), pools, pools.sizes)
             continue
         alone = name in law.per_pool
         grouping = share.get(name, not alone)
         partly = isinstance(fixed.get(name), Mapping)
+        _check_sign(name, fixed.get(name), spread)
+        if name in bounds and not (spread.fitted or name in free or partly):
+            raise InputError(f"bounds: {name} is not fitted unless it is in free")
         if name in fixed and not partly:
+            if name in bounds:
+                raise InputError(f"parameter {name!r} is fixed and has bounds")
             value = fixed[name]
             values[name] = None if value is None else np.asarray(value, np.float64)
             if value is not None and values[name].ndim and values[name].shape != (len(pools),):
                 raise InputError(f"fixed {name}: {values[name].size} values, expected 1 or {len(pools)}")
             continue
-        if not (spread.fitted or partly or name in free or name in bounds):
+        if not (spread.fitted or partly or name in free):
             values[name] = spread.default
             continue
-        spread = _bounded(spread, name, bounds.get(name))
         scalar = grouping is True and not partly
-        labels = _groups(name, grouping, pools)
+        groups = _groups(grouping, pools)
         if partly:
             values[name] = _per_pool(fixed[name], pools, np.full(len(pools), np.nan))
-            labels = [None if np.isfinite(v) else g for v, g in zip(values[name], labels, strict=True)]
-        positions = []
-        known: dict[str, int] = {}
-        for label in labels:
-            if label is None:
-                positions.append(-1)
+        positions = [-1] * len(pools)
+        for group in groups:
+            moving = [place for place in group if not (partly and np.isfinite(values[name][place]))]
+            if not moving:
                 continue
-            if label not in known:
-                known[label] = len(names)
-                names.append(label)
-                ranges.append(spread)
-            positions.append(known[label])
+            for place in moving:
+                positions[place] = len(names)
+            split = not alone and grouping is not True
+            own = law.ranges(_drawing_only(runs, group))[name] if split else spread
+            ranges.append(_bounded(own, name, bounds.get(name)))
+            members = "+".join(pools.names[place] for place in group)
+            names.append(name if grouping is True else f"{name} of {members}")
         sign = float(np.sign(spread.low)) if spread.log else 0.0
         slots.append(Slot(name, tuple(positions[:1] if scalar else positions), scalar, sign))
     return Space(Layout(law, tuple(slots)), values, tuple(names), tuple(ranges))
@@ -195,15 +202,32 @@ def _per_pool(value: Any, pools: Pools, default: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.asarray(value, np.float64), (len(pools),)).copy()
 
 
-def _groups(name: str, grouping: bool | Sequence[Sequence[str]], pools: Pools) -> list[str | None]:
+def _groups(grouping: bool | Sequence[Sequence[str]], pools: Pools) -> list[list[int]]:
+    """Pools that share one value, each pool in one group."""
     if grouping is True:
-        return [name] * len(pools)
-    labels: list[str | None] = [f"{name} of {pool}" for pool in pools.names]
-    if grouping is not False:
-        for group in grouping:
-            for pool in group:
-                labels[pools.index(pool)] = f"{name} of {'+'.join(group)}"
-    return labels
+        return [list(range(len(pools)))]
+    named = [] if grouping is False else [[pools.index(pool) for pool in group] for group in grouping]
+    taken = [place for group in named for place in group]
+    for place in taken:
+        if taken.count(place) > 1:
+            raise InputError(f"share: pool {pools.names[place]!r} is in two groups")
+    groups = [*named, *([place] for place in range(len(pools)) if place not in taken)]
+    return sorted((group for group in groups if group), key=min)
+
+
+def _drawing_only(runs: Runs, group: Sequence[int]) -> Runs:
+    """The checkpoints that draw from a group of pools only, for its own ranges; all of them where there are none."""
+    inside = np.isclose(runs.weights[:, list(group)].sum(axis=1), 1.0)
+    return runs.select(inside) if inside.any() else runs
+
+
+def _check_sign(name: str, value: Any, spread: Range) -> None:
+    given = list(value.values()) if isinstance(value, Mapping) else value
+    if given is None or not spread.log:
+        return
+    wanted = np.sign(spread.low)
+    if np.any(np.asarray(given, np.float64) * wanted <= 0):
+        raise InputError(f"fixed {name}: {value}, expected {'positive' if wanted > 0 else 'negative'} numbers")
 
 
 def _bounded(spread: Range, name: str, bounds: tuple[float, float] | None) -> Range:

@@ -61,7 +61,7 @@ class LevenbergMarquardt:
         max_iterations: most iterations.
     """
 
-    look: int = 20
+    look: int = 30
     finalists: int = 2
     max_iterations: int = 1000
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from qqtjax.laws.law import Law
-from qqtjax.laws.repetition import bucket_for, count_epochs, decay, decay_rate
+from qqtjax.laws.repetition import bucket_for, count_epochs, decay, decay_rate, real
 from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, mixed, utility_ranges
 from qqtjax.runs import Run
 
@@ -54,12 +54,13 @@ def effective_data_law(params: UtilityParams, run: Run, max_epochs: int | None =
     """
     if max_epochs is None:
         max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes)
-    weights, total = jnp.asarray(run.weights), jnp.asarray(run.samples_seen)
+    weights, total = jnp.asarray(run.weights), jnp.asarray(real(run.samples_seen))
     whole = count_epochs(total, weights, run.sizes).whole
     rate = decay_rate(params.half_life, params.dilution, weights, run.sizes, params.reference_size)
-    drawn = (weights > 0) & jnp.isfinite(run.sizes)
+    sizes = jnp.asarray(real(run.sizes))
+    drawn = (weights > 0) & jnp.isfinite(sizes)
     # Samples seen by the whole run during one epoch of each pool.
-    length = jnp.where(drawn, run.sizes, 1.0) / jnp.where(drawn, weights, 1.0)
+    length = jnp.where(drawn, sizes, 1.0) / jnp.where(drawn, weights, 1.0)
 
     def next_boundary(epochs: Array) -> tuple[Array, Array]:
         ahead = jnp.where(epochs < whole, (epochs + 1) * length, jnp.inf)

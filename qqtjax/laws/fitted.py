@@ -19,6 +19,8 @@ from qqtjax.laws.repetition import bucket_for
 from qqtjax.runs import Pools, Run
 
 Shares = Mapping[str, float] | ArrayLike
+# Checkpoints lie on whole batches, so that round budgets end a little beyond the last of them.
+MARGIN = 1.05
 
 
 class Seen(NamedTuple):
@@ -29,12 +31,14 @@ class Seen(NamedTuple):
         epochs: `[P]` most epochs of each pool.
         checkpoints: number of checkpoints fitted.
         runs: number of training runs fitted.
+        mixtures: how many of the checkpoints draw from two or more pools.
     """
 
     samples_seen: tuple[float, float]
     epochs: np.ndarray
     checkpoints: int
     runs: int
+    mixtures: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -181,12 +185,14 @@ class FittedLaw:
         if self.seen is None:
             return ""
         reasons = []
-        most = self.seen.samples_seen[1]
-        if samples_seen > most * 1.05:
+        least, most = self.seen.samples_seen
+        if samples_seen > most * MARGIN:
             reasons.append(f"{samples_seen / most:.3g}x the most samples seen")
+        if samples_seen < least / MARGIN:
+            reasons.append(f"{least / samples_seen:.3g}x below the least samples seen")
         beyond = self.epochs(weights, samples_seen) / np.maximum(self.seen.epochs, 1.0)
         worst = int(np.argmax(beyond))
-        if beyond[worst] > 1.05:
+        if beyond[worst] > MARGIN:
             reasons.append(f"{beyond[worst]:.3g}x the epochs fitted of {self.pools.names[worst]}")
         return ", ".join(reasons)
 
@@ -194,11 +200,16 @@ class FittedLaw:
         """The same law on pools of other sizes; half-lives stay tied to the sizes that they were measured on.
 
         Raises:
-            InputError: an unknown pool, or a size that is not positive.
+            InputError: an unknown pool, a size that is not positive, or a finite size for a pool whose half-life
+                was never measured because it was fitted as infinite.
         """
         changed = dict(zip(self.pools.names, self.pools.sizes, strict=True))
+        reference = getattr(self.params, "reference_size", None)
         for name, size in sizes.items():
-            changed[self.pools.names[self.pools.index(name)]] = size
+            place = self.pools.index(name)
+            if reference is not None and np.isinf(np.asarray(reference)[place]) and np.isfinite(size):
+                raise InputError(f"pool {name!r} was fitted with an infinite size: its half-life is not known")
+            changed[name] = size
         return dataclasses.replace(self, pools=Pools.of(changed))
 
     def with_params(self, **changes: Any) -> FittedLaw:

@@ -45,6 +45,15 @@ class Epochs(NamedTuple):
     log_epochs: Array
 
 
+def real(count: ArrayLike) -> ArrayLike:
+    """The same count as a float: integers above 2^31 would wrap in JAX's default 32 bits."""
+    if isinstance(count, int):
+        return float(count)
+    if isinstance(count, np.ndarray | np.generic) and count.dtype.kind in "iu":
+        return count.astype(np.float64)
+    return count
+
+
 def count_epochs(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) -> Epochs:
     """Epochs K_i = n w_i / N_i of every pool, with K within 4 ulp of a whole number taken as that number.
 
@@ -60,9 +69,10 @@ def count_epochs(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) 
         >>> [float(x) for x in count_epochs(3.0, 1.0, 1.0)][:2]
         [3.0, 0.0]
     """
-    sizes = jnp.asarray(sizes)
+    sizes = jnp.asarray(real(sizes))
     unknown = jnp.isinf(sizes)
-    counted = jnp.where(unknown, 0.0, jnp.asarray(samples_seen) * weights / jnp.where(unknown, 1.0, sizes))
+    drawn = jnp.asarray(real(samples_seen)) * weights
+    counted = jnp.where(unknown, 0.0, drawn / jnp.where(unknown, 1.0, sizes))
     nearest = jnp.round(counted)
     close = jnp.abs(counted - nearest) <= SNAP_ULPS * jnp.finfo(counted.dtype).eps * counted
     # Only the value snaps; the gradient stays that of the quotient.
@@ -89,9 +99,9 @@ def decay_rate(
         sizes: N_i, samples.
         reference_size: Nref_i, samples.
     """
-    sizes = jnp.asarray(sizes)
+    sizes = jnp.asarray(real(sizes))
     unknown = jnp.isinf(sizes)
-    relative = jnp.where(unknown, 1.0, reference_size / jnp.where(unknown, 1.0, sizes))
+    relative = jnp.where(unknown, 1.0, real(reference_size) / jnp.where(unknown, 1.0, sizes))
     share = weights * relative
     drawn = share > 0
     return jnp.where(drawn, LOG2 / half_life * jnp.where(drawn, share, 1.0) ** dilution, 0.0)

@@ -10,7 +10,7 @@ from jax import Array, tree_util
 from jax.typing import ArrayLike
 
 from qqtjax.laws.law import Law, Range
-from qqtjax.laws.repetition import Epochs, bucket_for, count_epochs, decay_rate, lost_exponent
+from qqtjax.laws.repetition import Epochs, bucket_for, count_epochs, decay_rate, lost_exponent, real
 from qqtjax.runs import Run, Runs
 
 
@@ -51,7 +51,7 @@ def fresh_exponent(slopes: Array, samples_seen: ArrayLike, scale: ArrayLike) -> 
     With one scale for all pools the logarithm stays outside the sum, so that an unused pool is not 0 times log 0
     before the first sample.
     """
-    fresh = jnp.log(samples_seen / scale)
+    fresh = jnp.log(jnp.asarray(real(samples_seen)) / real(scale))
     return jnp.sum(slopes) * fresh if jnp.ndim(fresh) == 0 else jnp.sum(slopes * fresh)
 
 
