@@ -4,8 +4,9 @@
     python -m benchmarks.fit_speed --cells 5000      # a quicker look, scaled up
 
 Same process, same 4 pools with 5 checkpoints each. The search: 100,000 cells a pool, one call a cell and checkpoint,
-the call written in three ways: in the released form, as lean as NumPy allows, and without NumPy. Ours: 64 starts, all pools jointly with a shared scale and
-floor. Cold counts tracing and compilation; a second process shows the fit with the persistent cache warm.
+the call written in three ways: in the released form, as lean as NumPy allows, and without NumPy. Ours: 64 starts, all
+pools jointly with a shared scale and floor. Cold counts tracing and compilation; a second process shows the fit with
+the persistent cache warm.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def main() -> None:
     scaled = "" if arguments.cells == 100_000 else f" Measured on {arguments.cells:,} cells and scaled up."
     page = f"""# Speed of the whole joint fit
 
-4 pools, 5 checkpoints each ({", ".join(f"{each:g}" for each in EPOCHS)} epochs), 64 starts, float64, one process. The fit takes
-{"; ".join(f"{seconds:.4g} s {name}" for name, seconds in ways.items())}.
+4 pools, 5 checkpoints each ({", ".join(f"{each:g}" for each in EPOCHS)} epochs), 64 starts, float64, one
+process. The fit takes {"; ".join(f"{seconds:.4g} s {name}" for name, seconds in ways.items())}.
 
 | released search, 100,000 cells a pool, called as | s (us a call) | over warm | over cold | over cached |
 |---|---|---|---|---|

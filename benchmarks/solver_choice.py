@@ -1,6 +1,9 @@
-"""Our Levenberg-Marquardt lanes against optimistix's under vmap, on the same residuals and starts.
+"""Which least-squares solver, and which kernel inside it?
 
     python -m benchmarks.solver_choice
+
+Our Levenberg-Marquardt lanes against optimistix's under `vmap`, on the same residuals and starts; and ours with the
+recursion evaluated by the scan, by the closed form, and as one matrix product with precomputed relu(log(K / j)).
 
 Same process, float64, 4 pools with 5 checkpoints, 64 starts. Ours works in the box; optimistix has no bounds, so it
 gets the same box through a sigmoid. Compilation apart, median of several, both objectives printed.
@@ -18,12 +21,14 @@ import optimistix as optx
 
 from benchmarks import record
 from benchmarks.fit_speed import table
-from qqtjax.fit.levenberg_marquardt import levenberg_marquardt
+from qqtjax.fit.levenberg_marquardt import Quadratic, levenberg_marquardt
 from qqtjax.fit.objective import Data, Objective, gather, quadratic, residuals
 from qqtjax.fit.parameters import search_space
+from qqtjax.fit.solvers import LevenbergMarquardt
 from qqtjax.laws import utility
 
 REPETITIONS = 9
+LENGTH = 16
 
 
 def timed(function, *arguments):
@@ -46,24 +51,36 @@ def main() -> None:
     space = search_space(utility, runs)
     with jax.enable_x64(True):
         run, drawn = gather(runs)
-        data = Data(
-            jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), run),
-            jnp.asarray(drawn),
-            jnp.asarray(runs.error),
-            jnp.ones(len(runs)),
-            jax.tree.map(jnp.asarray, space.fixed),
-        )
-        objective = Objective(space.layout, None, False, None)
+        data = Data(*jax.tree.map(jnp.asarray, (run, drawn, runs.error, np.ones(len(runs)), space.fixed)))
+        scanned, closed = (Objective(space.layout, length, False, None) for length in (LENGTH, None))
         low, high = (jnp.asarray(end) for end in space.box())
         starts = jnp.asarray(space.draw_starts(64, 0))
+        solver = LevenbergMarquardt()
+        lost = np.maximum(np.log(runs.epochs.max(axis=1)[:, None] / np.arange(1, LENGTH + 1)), 0.0)
 
-        def ours(starts):
-            at = levenberg_marquardt(lambda x: quadratic(objective, x, data), starts, low, high, 25, 4, 1000)
-            return at.at.objective
+        def product(x):
+            """Residuals of single pools: log(n / n0) - relu(log(K / j)) (delta^(j-1) - delta^j), summed over j."""
+            params = space.layout.unpack(x, data.fixed)
+            decay = jnp.exp(-jnp.log(2.0) / params.half_life[:, None] * np.arange(LENGTH + 1))
+            grown = jnp.log(runs.samples_seen / params.scale) - jnp.sum(
+                lost * (decay[:, :-1] - decay[:, 1:])[runs.source], axis=1
+            )
+            return params.floor + jnp.exp(params.utility[runs.source] * grown) - runs.error
+
+        def product_quadratic(x):
+            jacobian, each = jax.jacfwd(lambda x: (product(x),) * 2, has_aux=True)(x)
+            return Quadratic(0.5 * jnp.sum(each**2), jacobian.T @ each, jacobian.T @ jacobian)
+
+        def ours(quadratic_at):
+            def solve(starts):
+                settings = (solver.look, solver.finalists, solver.max_iterations)
+                return levenberg_marquardt(quadratic_at, starts, low, high, *settings).at.objective
+
+            return solve
 
         def theirs(starts, tolerance):
             def boxed(u, _):
-                return residuals(objective, low + (high - low) * jax.nn.sigmoid(u), data)
+                return residuals(scanned, low + (high - low) * jax.nn.sigmoid(u), data)
 
             share = jnp.clip((starts - low) / (high - low), 1e-9, 1 - 1e-9)
             solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
@@ -74,9 +91,13 @@ def main() -> None:
 
             return jax.vmap(one)(jnp.log(share) - jnp.log1p(-share))
 
-        rows = {"ours": timed(ours, starts)}
+        rows = {
+            "ours, scan": timed(ours(lambda x: quadratic(scanned, x, data)), starts),
+            "ours, closed form": timed(ours(lambda x: quadratic(closed, x, data)), starts),
+            "ours, precomputed matrix product": timed(ours(product_quadratic), starts),
+        }
         for tolerance in (1e-6, 1e-10):
-            rows[f"optimistix, tolerance {tolerance:g}"] = timed(lambda s, t=tolerance: theirs(s, t), starts)
+            rows[f"optimistix, scan, tolerance {tolerance:g}"] = timed(lambda s, t=tolerance: theirs(s, t), starts)
     lines, figures = [], {}
     for name, (compile_seconds, seconds, found) in rows.items():
         best = float(np.nanmin(found))
@@ -89,7 +110,9 @@ def main() -> None:
 |---|---|---|---|---|
 {chr(10).join(lines)}
 
-Ours stops once the best four lanes are done; under `vmap` optimistix runs until its slowest lane is.
+Ours looks at every start for {solver.look} iterations and stops once the best {solver.finalists} are done, so that
+fewer starts get to the best objective; under `vmap` optimistix runs until its slowest lane is done, in coordinates
+without bounds.
 """
     record.write("solver_choice", "python -m benchmarks.solver_choice", figures, page)
 

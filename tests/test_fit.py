@@ -296,6 +296,9 @@ def test_several_metrics_side_by_side_or_averaged(truth):
         ({"bounds": {"utility": (-0.3, 0.1)}}, "same sign"),
         ({"share": {"half_life": [["pool0", "pol1"]]}}, "did you mean 'pool1'"),
         ({"starts": 0}, "at least 1"),
+        ({"seed": -1}, "seed -1"),
+        ({"fixed": {"floor": -1.0}}, "fixed floor: -1.0, expected at least 0"),
+        ({"fixed": {"scale": 0.0}}, "fixed scale: 0.0, expected positive"),
         ({"huber": 0.0}, "huber 0.0: expected a positive number"),
         ({"fixed": {"half_life": -1.0}}, "fixed half_life: -1.0, expected positive"),
         ({"bounds": {"dilution": (0, 1)}}, "dilution is not fitted unless it is in free"),
@@ -347,6 +350,9 @@ def test_saved_fit_reloads_to_the_same_bytes(noisy, tmp_path):
         (lambda s: s | {"schema": "x"}, "not a saved fit"),
         (lambda s: s | {"law": "mine"}, "law 'mine' is not one of"),
         (lambda s: {k: v for k, v in s.items() if k != "pools"}, "damaged"),
+        (lambda s: s | {"pools": {"pool0": 1e6}}, "utility has 4 values for 1 pools"),
+        (lambda s: s | {"params": s["params"] | {"utility": ["nan", -0.1, -0.1, -0.1]}}, "utility is not a number"),
+        (lambda s: s | {"pools": s["pools"] | {"pool1": -1.0}}, "fit.json: .*'pool1': size -1.0"),
     ],
 )
 def test_damaged_files_are_refused(noisy, tmp_path, change, message):

@@ -87,6 +87,8 @@ def fit(
         )
     if starts < 1:
         raise InputError(f"starts {starts}: expected at least 1")
+    if seed < 0:
+        raise InputError(f"seed {seed}: expected a whole number >= 0")
     if huber is not None and not huber > 0:
         raise InputError(f"huber {huber!r}: expected a positive number")
     solver = solver or LevenbergMarquardt()

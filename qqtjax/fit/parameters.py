@@ -223,7 +223,11 @@ def _drawing_only(runs: Runs, group: Sequence[int]) -> Runs:
 
 def _check_sign(name: str, value: Any, spread: Range) -> None:
     given = list(value.values()) if isinstance(value, Mapping) else value
-    if given is None or not spread.log:
+    if given is None:
+        return
+    if not spread.log:
+        if not np.all(np.asarray(given, np.float64) >= spread.low):
+            raise InputError(f"fixed {name}: {value}, expected at least {spread.low:g}")
         return
     wanted = np.sign(spread.low)
     if np.any(np.asarray(given, np.float64) * wanted <= 0):

@@ -51,7 +51,11 @@ def write_text(text: str, path: str | Path) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        # A device or a pipe is written to, never replaced.
+        target.write_text(text, encoding="utf-8")
+        return
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as problem:
@@ -128,18 +132,20 @@ def load_fit(path: str | Path, law: Law | None = None) -> FittedLaw:
             f"{name}: schema version {saved.get('schema_version')}, this version of qqtjax reads {SCHEMA_VERSION}"
         )
     try:
-        return _restore(saved, law, name)
+        return _restore(saved, law)
+    except InputError as problem:
+        raise InputError(f"{name}: {problem}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        if isinstance(problem, InputError):
-            raise
         raise InputError(f"{name}: a damaged fit ({problem}); write it again with qqt fit -o") from None
 
 
-def _restore(saved: dict[str, Any], law: Law | None, name: str) -> FittedLaw:
+def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
     if law is None:
         known = {each.name: each for each in laws.ALL}
         if saved["law"] not in known:
-            raise InputError(f"{name}: law {saved['law']!r} is not one of {', '.join(known)}; pass law= to load_fit")
+            raise InputError(
+                f"law {saved['law']!r} is not one of {', '.join(known)}; in Python, pass yours: load_fit(law=...)"
+            )
         law = known[saved["law"]]
     pools = Pools.of({pool: float(size) for pool, size in saved["pools"].items()})
     seen, info = saved["seen"], saved["diagnostics"]
@@ -154,14 +160,23 @@ def _restore(saved: dict[str, Any], law: Law | None, name: str) -> FittedLaw:
                 **{key: tuple(info[key]) for key in ("bounds_hit", "unidentified", "warnings")},
             }
         )
+    params = _params(law, saved["params"])
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        if value is None:
+            continue
+        if np.ndim(value) and len(value) != len(pools):
+            raise InputError(f"{field.name} has {len(value)} values for {len(pools)} pools")
+        if np.any(np.isnan(value)):
+            raise InputError(f"{field.name} is not a number")
     return FittedLaw(
         law=law,
-        params=_params(law, saved["params"]),
+        params=params,
         pools=pools,
         seen=seen,
         diagnostics=info,
         source=saved["source"],
-        metric=saved["metric"],
+        metric=str(saved["metric"]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def fitted_table(fitted: Any) -> str:
         f"error {info.mae:.3g}"
     )
     lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} starts agree")
-    lines += [f"bound hit: {line}" for line in info.bounds_hit]
-    lines += [f"not identified: {line}" for line in info.unidentified]
-    lines += [f"warning: {line}" for line in info.warnings]
-    return "\n".join(lines)
+    notes = [f"bound hit: {line}" for line in info.bounds_hit]
+    notes += [f"not identified: {line}" for line in info.unidentified]
+    notes += [f"warning: {line}" for line in info.warnings]
+    return "\n".join([*lines, *(textwrap.fill(note, 80, subsequent_indent="  ") for note in notes)])
