@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -40,12 +41,19 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(SEED)
 
 
+def absent(reason: str) -> NoReturn:
+    """Skip with a reason; fail where the data were promised (QQTJAX_REQUIRE_DATA)."""
+    if os.environ.get("QQTJAX_REQUIRE_DATA"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of public tables, named by the environment variable QQTJAX_DATA."""
     named = os.environ.get("QQTJAX_DATA")
     if not named:
-        pytest.skip("QQTJAX_DATA is not set: it names the folder of public tables, which are not ours to ship")
+        absent("QQTJAX_DATA is not set: it names the folder of public tables, which are not ours to ship")
     folder = Path(named)
     if not folder.is_dir():
         pytest.fail(f"QQTJAX_DATA names {folder}, which is not a folder")
@@ -57,5 +65,5 @@ def golden(data_folder: Path) -> Path:
     """The folder of golden numbers, beside the public tables."""
     folder = data_folder.parent / "golden"
     if not folder.is_dir():
-        pytest.skip(f"no golden numbers: {folder} is not there")
+        absent(f"no golden numbers: {folder} is not there")
     return folder
