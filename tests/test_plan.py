@@ -33,7 +33,7 @@ def answer() -> Plan:
         shipped(),
         [32e6, 64e6, 640e6],
         filters={"middle": ["top20", "top30"]},
-        mixes={"handmade": {"top10": 3, "top20": 1}},
+        mixes={"handmade": {"top10": 0.75, "top20": 0.25}},
     )
 
 
@@ -151,10 +151,20 @@ def test_a_budget_below_scale_and_an_error_above_one_are_flagged():
     # A loss may well be above 1.
     assert not plan(shipped(), 2e6, error_rate=False).rows[0].best.impossible
     assert not plan(shipped(floor=1.7), 2e6).rows[0].best.impossible
+    for metric, rate in (
+        ("loss", 0),
+        ("val_loss", 0),
+        ("C4 perplexity", 0),
+        ("nll", 0),
+        ("bits", 0),
+        ("top1 error", 1),
+    ):
+        named = dataclasses.replace(shipped(floor=0.5), metric=metric)
+        assert plan(named, 2e6).rows[0].best.impossible == bool(rate), metric
 
 
 def test_extrapolation_beyond_the_fitted_epochs_is_said():
-    seen = Seen((1e6, 128e6), np.full(4, 10.0), 20, 4)
+    seen = Seen((1e6, 128e6), np.full(4, 10.0), 20, 4, 0)
     answer = plan(dataclasses.replace(shipped(), seen=seen), [64e6, 640e6])
     assert answer.rows[0].best.extrapolation == ""
     assert "5x the most samples seen" in answer.rows[1].best.extrapolation
@@ -190,6 +200,16 @@ def test_dilution_is_shown_where_the_answer_depends_on_it():
     assert other.resized == {"top10": (N, 64e6)}
     assert "dilution 0" in str(other)
     assert "other sizes" in str(other)
+    # A target alone, without budgets, is compared too.
+    wanted = plan(shipped(), target_error=0.64, sizes={"top10": 64e6})
+    targets = [variant.target for variant in wanted.dilutions]
+    assert [variant.name for variant in wanted.dilutions] == ["dilution 0", "dilution 1"]
+    assert targets[0] is not None
+    assert targets[1] is not None
+    assert wanted.target is not None
+    assert targets[1].samples_seen == pytest.approx(wanted.target.samples_seen)
+    assert targets[0].samples_seen > 1.02 * targets[1].samples_seen  # type: ignore[operator]
+    assert " ".join(str(wanted).split()).count("error .6400: cheapest filter") == 3
     # Everything fresh: no repeat, no dilution.
     fresh = plan(shipped(), 32e6, sizes={name: 1.28e9 for name in POOLS.names})
     assert fresh.dilutions == ()
@@ -238,7 +258,7 @@ def test_long_names_and_many_pools_stay_within_80_columns():
         half_life=np.full(12, 4.0),
         reference_size=pools.sizes,
     )
-    seen = Seen((1e5, 1e6), np.ones(12), 20, 12)
+    seen = Seen((1e5, 1e6), np.ones(12), 20, 12, 0)
     answer = plan(FittedLaw(utility, params, pools, seen=seen), [1e7, 1e9], target_error=0.3)
     assert all(len(line) <= 80 for line in str(answer).splitlines())
     assert "more between options that are not the best" in str(answer)
@@ -260,7 +280,7 @@ def test_the_same_seed_gives_the_same_plan(answer: Plan):
         shipped(),
         [32e6, 64e6, 640e6],
         filters={"middle": ["top20", "top30"]},
-        mixes={"handmade": {"top10": 3, "top20": 1}},
+        mixes={"handmade": {"top10": 0.75, "top20": 0.25}},
     )
     assert json.dumps(again.to_dict()) == json.dumps(answer.to_dict())
 

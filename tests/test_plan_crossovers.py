@@ -181,9 +181,57 @@ def test_the_horizon_is_stated_and_bounded():
     short = plan(SHIPPED, 64e6, horizon=500e6)
     assert short.horizon == 500e6
     assert all(crossing.samples_seen < 500e6 for crossing in short.crossovers)
+    # The closed form has no horizon of its own: beyond some budget only not every epoch is bracketed, and it says so.
     far = plan(SHIPPED, 64e6, horizon=1e15)
-    assert far.horizon < 1e15
-    assert any("searched up to" in text for text in far.warnings)
+    assert far.horizon == 1e15
+    assert any("within every epoch" in text for text in far.warnings)
+    near = plan(SHIPPED, 64e6)
+    assert near.warnings == ()
+    mine = [crossing.samples_seen for crossing in far.crossovers][: len(near.crossovers)]
+    np.testing.assert_allclose(mine, [crossing.samples_seen for crossing in near.crossovers], rtol=1e-12)
+
+
+def test_many_epochs_of_a_small_pool_do_not_end_the_search():
+    pools = Pools.of({"tiny": 1e3, "big": 1e9})
+    params = UtilityParams(
+        scale=1e3,
+        floor=0.05,
+        utility=np.array([-0.2, -0.1]),
+        half_life=np.array([3.0, 3.0]),
+        reference_size=pools.sizes,
+    )
+    answer = plan(FittedLaw(utility, params, pools), 1e10, target_error=0.3)
+    _, best, _, seen, mix_seen = reached(answer)
+    assert best.name == "all pools"
+    assert 1e3 < mix_seen <= seen < 1e10
+    assert answer.horizon == 1e12
+    assert any("within every epoch" in text for text in answer.warnings)
+    # The step that is best at the asked budget is there.
+    assert answer.frontier[-1].option == answer.rows[0].best.name
+
+
+def test_a_law_that_scans_is_planned_for_many_epochs_in_bounded_work():
+    fitted = dataclasses.replace(SHIPPED, law=effective_data)
+    answer = plan(fitted, [32e6, 2e10], target_error=0.64)
+    near, far = answer.rows
+    assert near.mix_searched
+    assert not far.mix_searched
+    assert not any("no mix searched" in text for text in near.warnings)
+    assert any("no mix searched: 1.56k epochs" in text for text in far.warnings)
+    assert far.mix.error <= min(option.error for option in far.options)
+    assert answer.horizon == 2e10
+    assert any("beyond 6.554B samples" in text for text in answer.warnings)
+    assert "no mix searched" in str(answer)
+    _, best, _, seen, _ = reached(answer)
+    assert float(fitted.predict(list(best.weights.values()), seen)) == pytest.approx(0.64, abs=1e-9)
+    # Beside another law it is said as well.
+    beside = plan(SHIPPED, 2e10, reference_laws={"other": fitted})
+    assert beside.rows[0].mix_searched
+    assert "at 20B: no mix searched (too many epochs to scan)" in " ".join(str(beside).split())
+    # The steps before are those of a search that ends early.
+    early = plan(fitted, 32e6, horizon=6e9).crossovers
+    late = [crossing.samples_seen for crossing in answer.crossovers]
+    np.testing.assert_allclose(late[: len(early)], [crossing.samples_seen for crossing in early], rtol=1e-9)
 
 
 def test_new_budgets_do_not_compile():
@@ -217,8 +265,8 @@ def test_the_inverse_reaches_the_target_exactly(error: float):
 
 def test_the_inverse_prices_its_answer():
     answer = plan(SHIPPED, target_error=0.7, flops_per_sample=2e9)
-    target, *_ = reached(answer)
-    assert target.flops == pytest.approx(2e9 * target.samples_seen)
+    target, _, _, seen, _ = reached(answer)
+    assert target.flops == pytest.approx(2e9 * seen)
     assert answer.rows == ()
     assert "FLOPs" in str(answer)
 

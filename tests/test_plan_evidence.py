@@ -144,12 +144,42 @@ def test_other_pools_or_several_metrics_are_refused():
 
 def test_mixtures_that_were_fitted_are_not_passed_off_as_predicted():
     runs = table()
-    for checkpoints, held_out in ((10, True), (11, False)):
-        seen = Seen((5e5, 8e6), np.full(2, 8.0), checkpoints, 4)
+    # More single-pool checkpoints than the table's, or mixtures among the fitted ones, however few in all.
+    for checkpoints, mixtures, held_out in ((10, 0, True), (150, 0, True), (11, 1, False), (9, 9, False)):
+        seen = Seen((5e5, 8e6), np.full(2, 8.0), checkpoints, 4, mixtures)
         answer = plan(dataclasses.replace(TRUTH, seen=seen), 4e6, runs=runs)
         assert answer.evidence is not None
         assert answer.evidence.held_out == held_out
         assert ("measured mixtures, not fitted" in str(answer)) == held_out
+
+
+def test_a_reference_law_of_the_same_name_hides_nothing():
+    others = {"utility": BLIND, "interpolation": BLIND, "repetition-blind (power)": TRUTH}
+    found = mixture_evidence(TRUTH, table(), blind=BLIND, others=others)
+    assert found is not None
+    names = [score.name for score in found.scores]
+    assert names == [
+        "utility", "repetition-blind (power)", "utility (2)", "interpolation (2)", "repetition-blind (power) (2)",
+        "interpolation",
+    ]  # fmt: skip
+    assert found.scores[0].mae < 1e-12
+    assert found.scores[2].mae == found.scores[1].mae > 0.01
+    assert plan(TRUTH, 4e6, runs=table(), reference_laws={"utility": BLIND}).evidence.scores[0].mae < 1e-12  # type: ignore[union-attr]
+
+
+def test_pairs_measured_as_equal_count_for_nobody():
+    flat = dataclasses.replace(table(seen=[8e6]), error=np.array([0.5, 0.4, 0.5, 0.3]))
+    found = mixture_evidence(TRUTH, flat, blind=BLIND)
+    assert found is not None
+    weights = np.vstack([np.eye(2), MIXES])
+    expected = TRUTH.predict(weights, 8e6)
+    pairs = [(0, 3), (1, 2), (1, 3), (2, 3)]  # without (0, 2), a tie
+    right = [(expected[i] < expected[j]) == (flat.error[i] < flat.error[j]) for i, j in pairs]
+    assert found.pairs == 5
+    assert found.scores[0].accuracy == np.mean(right)
+    ties = mixture_evidence(TRUTH, dataclasses.replace(flat, error=np.full(4, 0.5)))
+    assert ties is not None
+    assert np.isnan(ties.scores[0].accuracy)
 
 
 def test_the_plan_shows_it():

@@ -10,7 +10,7 @@ from qqtjax.laws.fitted import FittedLaw, evaluate
 from qqtjax.runs import Run
 
 BATCH = 1024
-SMALL_BATCH = 64  # for laws that scan, whose cost is in each row
+SMALL_BATCH, MIDDLE_BATCH = 64, 256  # for laws that scan, whose cost is in each row
 FEW = 8  # an eighth of the most epochs is few
 
 
@@ -37,7 +37,9 @@ def errors_with_sizes(
     if not len(seen):
         return np.zeros(0)
     scans = fitted.law.scans(fitted.params)
-    size = SMALL_BATCH if scans and len(seen) <= SMALL_BATCH else BATCH
+    size = BATCH
+    if scans and len(seen) <= BATCH:
+        size = SMALL_BATCH if len(seen) <= SMALL_BATCH else MIDDLE_BATCH
     epochs = np.max(weights / sizes, axis=1) * seen
     # A law that scans is as slow as the most epochs of a batch and compiles for each length: few epochs apart
     # from many, and one length each, by a last row of the most epochs in every batch.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
+from qqtjax.laws.repetition import bucket
 from qqtjax.mix.predict import error_table, errors_of, largest
 
 # Two predictions this close (in log error) are a tie: rounding must not look like a crossing.
@@ -15,6 +17,7 @@ TIE = 1e-12
 LOG_STEPS = 1024
 MOST_BOUNDARIES = 50_000
 MOST_SCANNED_EPOCHS = 512
+COARSE_WORK, FEWEST_COARSE = 1 << 23, 16  # scan steps beyond those epochs, over all rows
 BEYOND_LARGEST_BUDGET = 100.0
 ROOT_TOLERANCE = 1e-13
 GOLDEN = (5**0.5 - 1) / 2
@@ -39,9 +42,9 @@ def search_range(
 ) -> tuple[float, float]:
     """Where crossings are searched: from just above `scale`, where all pools tie, to the horizon.
 
-    The default horizon is 100 times the largest budget (or the most samples fitted, or `scale`). It shrinks
-    where more than 50,000 epoch boundaries would lie below it, and for laws that scan at 512 epochs of the
-    smallest pool (twice those of the largest budget, if that is more).
+    The default horizon is 100 times the largest budget (or the most samples fitted, or `scale`). For laws that
+    scan it is at most 512 epochs of the smallest pool or the largest budget, if that is more; 512 epochs where
+    even 16 budgets beyond them would take more than 2^23 scan steps.
 
     Args:
         fitted: the law.
@@ -54,13 +57,35 @@ def search_range(
     reach = float(max(known))
     low = scale * (1 + 1e-6) if scale else 1e-3 * float(min(known))
     high = horizon or BEYOND_LARGEST_BUDGET * max(reach, low)
-    per_sample = np.asarray(weights) / fitted.pools.sizes
-    total = per_sample.sum()
-    if total > 0:
-        high = min(high, MOST_BOUNDARIES / total)
-    if fitted.law.scans(fitted.params) and per_sample.max() > 0:
-        high = min(high, max(2 * reach, MOST_SCANNED_EPOCHS / per_sample.max()))
+    lengths = _epoch_lengths(weights, fitted.pools.sizes)
+    if fitted.law.scans(fitted.params) and len(lengths):
+        scanned = MOST_SCANNED_EPOCHS * lengths[0]
+        high = min(high, max(scanned, reach))
+        if high > scanned and _coarse_steps(weights, lengths, high) < FEWEST_COARSE:
+            high = scanned
     return low, high
+
+
+def every_epoch_until(fitted: FittedLaw, weights: np.ndarray, high: float) -> float:
+    """The budget up to which crossings are bracketed at every epoch boundary; beyond it at coarser steps.
+
+    All of them up to `high` where there are at most 50,000; else, of each mix, the first 25,000 / F. Beyond,
+    every further one is at a whole epoch too, but they are spaced evenly in log n. Laws that scan: 512 epochs of
+    the smallest pool.
+
+    Args:
+        fitted: the law.
+        weights: `[F, P]`.
+        high: where the search ends, samples seen.
+    """
+    lengths = _epoch_lengths(weights, fitted.pools.sizes)
+    if not len(lengths):
+        return high
+    if fitted.law.scans(fitted.params):
+        return float(min(high, MOST_SCANNED_EPOCHS * lengths[0]))
+    if np.sum(high / lengths) <= MOST_BOUNDARIES:
+        return high
+    return float(min(high, MOST_BOUNDARIES // (2 * len(lengths)) * lengths[0]))
 
 
 def find_crossings(fitted: FittedLaw, weights: np.ndarray, low: float, high: float) -> list[Crossing]:
@@ -69,7 +94,9 @@ def find_crossings(fitted: FittedLaw, weights: np.ndarray, low: float, high: flo
     For `laws.utility` log(y - d) of fixed weights is linear in log n between the epoch boundaries
     n = j N_i / w_i, so a sign change between neighbouring boundaries is one crossing and there are no others.
     Laws that bend between boundaries are bracketed on 1,024 log-spaced budgets as well, and where two curves
-    nearly touch the least gap is searched for. Every bracket is then solved to 1e-13 in log n.
+    nearly touch the least gap is searched for. Every bracket is then solved to 1e-13 in log n. Beyond
+    `every_epoch_until` the brackets are coarser: a pair that crosses twice within one step is missed there where
+    the curves do not visibly dip.
 
     Args:
         fitted: the law.
@@ -79,28 +106,37 @@ def find_crossings(fitted: FittedLaw, weights: np.ndarray, low: float, high: flo
     """
     if high <= low or len(weights) < 2:
         return []
-    grid = np.log(_boundaries(weights, fitted.pools.sizes, low, high))
-    logs = np.log(error_table(fitted, weights, np.exp(grid)))
+    budgets = _boundaries(fitted, weights, low, high)
+    grid = np.log(budgets)
+    scans = fitted.law.scans(fitted.params)
+    # A law that scans takes as long as the most epochs of a batch: the many epochs beyond apart, no dips there.
+    exact = every_epoch_until(fitted, weights, high) if scans else high
+    fine = int(np.searchsorted(budgets, exact, side="right"))
+    logs = np.log(np.hstack([error_table(fitted, weights, part) for part in (budgets[:fine], budgets[fine:])]))
     first, second = np.triu_indices(len(weights), 1)
     brackets = []
     for i, j in zip(first, second, strict=True):
         gap = logs[i] - logs[j]
         brackets += [(i, j, left, right) for left, right in _sign_changes(grid, gap)]
-        brackets += _touching(fitted, weights, int(i), int(j), grid, gap)
+        brackets += _touching(fitted, weights, int(i), int(j), grid[:fine], gap[:fine])
     if not brackets:
         return []
     pairs = np.array([(i, j) for i, j, _, _ in brackets])
     left, right = np.array([(a, b) for _, _, a, b in brackets]).T
 
-    def gap_at(position: np.ndarray) -> np.ndarray:
-        return log_gap(fitted, weights[pairs[:, 0]], weights[pairs[:, 1]], position)
-
-    roots = np.exp(solve_brackets(gap_at, left, right))
-    starts_better = gap_at(left) < 0
-    found = [
-        Crossing(int(i if better else j), int(j if better else i), float(root))
-        for (i, j), better, root in zip(pairs, starts_better, roots, strict=True)
-    ]
+    found = []
+    beyond = right > np.log(exact)
+    for group in (np.flatnonzero(~beyond), np.flatnonzero(beyond)):
+        if not len(group):
+            continue
+        first, second = weights[pairs[group, 0]], weights[pairs[group, 1]]
+        gap_at = partial(log_gap, fitted, first, second)
+        roots = np.exp(solve_brackets(gap_at, left[group], right[group]))
+        starts_better = gap_at(left[group]) < 0
+        found += [
+            Crossing(int(i if better else j), int(j if better else i), float(root))
+            for (i, j), better, root in zip(pairs[group], starts_better, roots, strict=True)
+        ]
     return sorted(found, key=lambda crossing: crossing.samples_seen)
 
 
@@ -164,14 +200,42 @@ def solve_brackets(function: Callable[[np.ndarray], np.ndarray], left: np.ndarra
     return best
 
 
-def _boundaries(weights: np.ndarray, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Sorted budgets: every n = j N_i / w_i in (low, high), and log-spaced ones from low to high."""
-    points = [np.geomspace(low, high, LOG_STEPS)]
+def _epoch_lengths(weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The different N_i / w_i of all mixes, ascending: samples seen by a run during one epoch of a pool."""
     lengths = {float(size / share) for row in weights for size, share in zip(sizes, row, strict=True) if share > 0}
+    return np.array(sorted(length for length in lengths if np.isfinite(length)))
+
+
+def _coarse_steps(weights: np.ndarray, lengths: np.ndarray, high: float) -> int:
+    """How many budgets a law that scans is evaluated at beyond 512 epochs."""
+    return int(min(LOG_STEPS, COARSE_WORK // (weights.size * bucket(high / lengths[0]))))
+
+
+def _boundaries(fitted: FittedLaw, weights: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Sorted budgets from low to high: every n = j N_i / w_i, or some of them, and log-spaced ones."""
+    lengths = _epoch_lengths(weights, fitted.pools.sizes)
+    exact = every_epoch_until(fitted, weights, high)
+    if fitted.law.scans(fitted.params):
+        points = [np.array([low, high])]
+        if low < exact:
+            points += [np.geomspace(low, exact, LOG_STEPS), *(_whole_epochs(length, low, exact) for length in lengths)]
+        if exact < high:
+            points.append(np.geomspace(max(low, exact), high, max(2, _coarse_steps(weights, lengths, high))))
+        return np.unique(np.concatenate(points))
+    points = [np.geomspace(low, high, LOG_STEPS)]
+    most = MOST_BOUNDARIES // max(1, len(lengths))
     for length in lengths:
-        if np.isfinite(length):
-            points.append(length * np.arange(max(1, np.ceil(low / length)), np.floor(high / length) + 1))
+        if exact == high or high / length <= most:
+            points.append(_whole_epochs(length, low, high))
+        else:
+            first = most // 2 * length
+            points.append(_whole_epochs(length, low, first))
+            points.append(length * np.rint(np.geomspace(max(low, first), high, most // 2) / length)[1:-1])
     return np.unique(np.concatenate(points))
+
+
+def _whole_epochs(length: float, low: float, high: float) -> np.ndarray:
+    return length * np.arange(max(1, np.ceil(low / length)), np.floor(high / length) + 1)
 
 
 def _sign_changes(grid: np.ndarray, gap: np.ndarray) -> list[tuple[float, float]]:

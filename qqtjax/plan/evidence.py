@@ -25,7 +25,8 @@ class Score:
         mae: mean absolute error over the mixture checkpoints.
         bias: mean of predicted less measured error over the same.
         mae_difference: mean absolute error of predicted differences between two settings at one budget.
-        accuracy: share of those pairs whose better one was predicted.
+        accuracy: share of those pairs whose better one was predicted; pairs that were measured as equal count
+            for nobody, a predicted tie is half right; NaN where no pair is left.
         regret_filter: measured error of the filter it would choose less that of the best measured filter,
             mean over budgets; NaN where no budget has two filters.
         regret: the same over all measured settings.
@@ -52,8 +53,8 @@ class Evidence:
             and count for nobody.
         pairs: pairs of settings at one budget, at least one of them a mixture; seeds averaged.
         budgets: budgets at which at least two settings were measured, a mixture among them.
-        held_out: False where the law was fitted on more checkpoints than the table has of pools alone, so
-            that some of these mixtures were fitted.
+        held_out: was the law fitted on pools alone (or not fitted here: published constants); False where
+            its fit saw mixtures, which may be these.
     """
 
     scores: tuple[Score, ...]
@@ -83,7 +84,7 @@ def mixture_evidence(
         fitted: the law, fitted on the single-pool rows.
         runs: the measured table, one metric; mixture rows are those of two or more pools.
         blind: a repetition-blind law fitted on the same rows.
-        others: more laws to score, by name.
+        others: more laws to score, by name; one that is called like another score is shown as "name (2)".
 
     Raises:
         InputError: several metrics, or other pools than the law's.
@@ -116,7 +117,8 @@ def mixture_evidence(
     laws = {fitted.law.name: fitted}
     if blind is not None:
         laws[f"repetition-blind ({blind.law.name})"] = blind
-    laws |= dict(others or {})
+    for name, each in (others or {}).items():
+        laws[_free_name(name, {*laws, INTERPOLATION})] = each
     rows = scored | (runs.single & known)
     predicted = {
         name: errors_with_sizes(each, weights[rows], runs.sizes[rows], seen[rows]) for name, each in laws.items()
@@ -153,7 +155,7 @@ def mixture_evidence(
         left_out=left_out,
         pairs=len(pairs),
         budgets=len(groups),
-        held_out=fitted.seen is None or fitted.seen.checkpoints <= int(runs.single.sum()),
+        held_out=fitted.seen is None or fitted.seen.mixtures == 0,
     )
 
 
@@ -175,6 +177,15 @@ def interpolate(runs: Runs) -> np.ndarray:
         curve = np.interp(position, places, _averaged(runs.error[alone], index), left=np.nan, right=np.nan)
         total[drawn] += weights[drawn, pool] * curve[drawn]
     return total
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, or "name (2)", "name (3)", ... where it is taken."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name} ({count})"
+    return free
 
 
 def _averaged(values: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -199,10 +210,10 @@ def _pairwise(predicted: np.ndarray, measured: np.ndarray, pairs: np.ndarray) ->
     expected = predicted[pairs[:, 0]] - predicted[pairs[:, 1]]
     actual = measured[pairs[:, 0]] - measured[pairs[:, 1]]
     # A predicted tie is half right.
-    right = np.where(expected == 0, 0.5, np.sign(expected) == np.sign(actual))
+    right = np.where(expected == 0, 0.5, np.sign(expected) == np.sign(actual))[actual != 0]
     return {
         "mae_difference": float(np.mean(np.abs(expected - actual))),
-        "accuracy": float(np.mean(right)),
+        "accuracy": float(np.mean(right)) if len(right) else float("nan"),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.mix import optimize_mixes
 from qqtjax.mix.predict import errors_of
-from qqtjax.plan.crossovers import solve_brackets
+from qqtjax.plan.crossovers import every_epoch_until, solve_brackets
 
 # Below `low` (the scale) the law is still a formula: this far down a wanted error is looked for.
 BELOW = 1e-6
@@ -28,6 +28,17 @@ def cheapest_budgets(fitted: FittedLaw, weights: np.ndarray, target: float, low:
         `[M]`; `inf` where the error at `high` is still above the target.
     """
     weights = np.atleast_2d(weights)
+    few = every_epoch_until(fitted, weights, high)
+    if fitted.law.scans(fitted.params) and few < high:
+        # What few epochs reach need not be searched over many.
+        budgets = cheapest_budgets(fitted, weights, target, low, few)
+        if np.isinf(budgets).any():
+            budgets[np.isinf(budgets)] = _between(fitted, weights[np.isinf(budgets)], target, few, high)
+        return budgets
+    return _between(fitted, weights, target, low * BELOW, high)
+
+
+def _between(fitted: FittedLaw, weights: np.ndarray, target: float, low: float, high: float) -> np.ndarray:
     budgets = np.full(len(weights), np.inf)
     reached = errors_of(fitted, weights, np.full(len(weights), high)) <= target
     if not reached.any():
@@ -37,7 +48,7 @@ def cheapest_budgets(fitted: FittedLaw, weights: np.ndarray, target: float, low:
     def above(position: np.ndarray) -> np.ndarray:
         return np.log(errors_of(fitted, chosen, np.exp(position)) / target)
 
-    left, right = np.full(len(chosen), np.log(low * BELOW)), np.full(len(chosen), np.log(high))
+    left, right = np.full(len(chosen), np.log(low)), np.full(len(chosen), np.log(high))
     # An error that even the least budget undercuts costs that budget.
     found = np.where(above(left) <= 0, left, solve_brackets(above, left, right))
     budgets[reached] = np.exp(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -12,16 +13,22 @@ from qqtjax.laws.fitted import FittedLaw, Shares
 from qqtjax.mix import optimize_mixes, whole_samples
 from qqtjax.mix.predict import error_table, largest
 from qqtjax.mix.simplex import LOCAL
-from qqtjax.plan.crossovers import find_crossings, frontier, search_range
+from qqtjax.plan.crossovers import every_epoch_until, find_crossings, frontier, search_range
 from qqtjax.plan.evidence import mixture_evidence
 from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
 from qqtjax.plan.options import Option, all_options, different, quality_order
 from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
 from qqtjax.runs import Runs
+from qqtjax.text import show_count
 
 BEST_MIX = "best mix"
 # A change of dilution matters when the choice changes, the error moves by this much, or a share by that much.
 NOTICEABLE_ERROR, NOTICEABLE_SHARE = 0.002, 0.05
+NOTICEABLE_BUDGET = 0.02  # relative, of the cheapest budget that reaches a target
+# Parts of the names of metrics that are no error rates, whole words where they are short.
+NO_RATE = re.compile(
+    r"loss|perplexity|entropy|likelihood|surprisal|(?<![a-z])(nll|ppl|bpb|bpc|bits?|nats?|r?mse|mae)(?![a-z])"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +42,7 @@ class _Question:
     rule_epochs: float
     error_rate: bool
     horizon: float | None
+    target_error: float | None
     seed: int
 
     def price(self, samples_seen: float) -> float | None:
@@ -83,7 +91,7 @@ def plan(
         reference_laws: `{name: law}` whose answers are shown beside; on the same pools.
         horizon: the budget up to which crossovers and the target are searched, samples seen.
         error_rate: is the metric an error rate, so that a prediction above 1 is flagged; by default it is one
-            unless `runs` or the floor exceed 1.
+            unless its name says otherwise (a loss, nll, perplexity, ...) or `runs` or the floor exceed 1.
         seed: of the random starts of the mix.
 
     Returns:
@@ -130,11 +138,12 @@ def plan(
         rule_epochs=float(max_epochs_rule),
         error_rate=_is_error_rate(fitted, runs) if error_rate is None else error_rate,
         horizon=horizon,
+        target_error=target_error,
         seed=seed,
     )
     rows = _rows(fitted, question)
     crossovers, steps, high = _changes(fitted, question)
-    target = None if target_error is None else _target(fitted, question, target_error, high)
+    target = _target(fitted, question, high)
     return Plan(
         law=fitted.law.name,
         source=fitted.source,
@@ -149,7 +158,7 @@ def plan(
         horizon=high,
         target=target,
         resized=resized,
-        dilutions=_dilutions(fitted, question, rows) if sizes else (),
+        dilutions=_dilutions(fitted, question) if sizes else (),
         beside=tuple(_variant(each, name, question) for name, each in others.items()),
         evidence=None if runs is None else mixture_evidence(fit, runs, blind=blind, others=reference_laws),
         warnings=_warnings(fitted, question, rows, high),
@@ -189,6 +198,9 @@ def _budgets(
 
 def _is_error_rate(fitted: FittedLaw, runs: Runs | None) -> bool:
     floor = largest(fitted.params, "floor")
+    names = [fitted.metric, *(() if runs is None else runs.metric_names)]
+    if any(NO_RATE.search(name.lower()) for name in names):
+        return False
     above = runs is not None and bool(np.any(runs.error > 1))
     return not above and (floor is None or floor < 1)
 
@@ -231,9 +243,10 @@ def _rows(fitted: FittedLaw, question: _Question) -> tuple[PlanRow, ...]:
                 options=recipes,
                 best=best,
                 mix=mix,
+                mix_searched=bool(found.searched[column]),
                 rule=rule,
                 regret=rule.error - best.error,
-                warnings=_row_warnings(fitted, float(budget), recipes, best, mix),
+                warnings=_row_warnings(fitted, float(budget), recipes, best, mix, bool(found.searched[column])),
             )
         )
     return tuple(rows)
@@ -249,7 +262,7 @@ def _rule_of_thumb(recipes: Sequence[Recipe], most_epochs: float) -> Recipe:
 
 
 def _row_warnings(
-    fitted: FittedLaw, budget: float, recipes: Sequence[Recipe], best: Recipe, mix: Recipe
+    fitted: FittedLaw, budget: float, recipes: Sequence[Recipe], best: Recipe, mix: Recipe, searched: bool
 ) -> tuple[str, ...]:
     warnings = []
     scale = largest(fitted.params, "scale")
@@ -260,6 +273,12 @@ def _row_warnings(
     above = [recipe.name for recipe in [*recipes, mix] if recipe.impossible]
     if above:
         warnings.append(f"a predicted error rate above 1: {', '.join(above)}")
+    if not searched:
+        epochs = budget / float(np.min(fitted.pools.sizes))
+        warnings.append(
+            f"no mix searched: {show_count(epochs, 3)} epochs of the smallest pool are too many for a law that scans "
+            "them; shown is the best of the filters and a few random mixes"
+        )
     for recipe in (best, mix):
         if recipe.extrapolation:
             warnings.append(f"{recipe.name} extrapolates: {recipe.extrapolation}")
@@ -283,7 +302,16 @@ def _warnings(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], h
             )
     reach = max(question.budgets, default=0.0)
     if high < max(question.horizon or 0.0, reach):
-        warnings.append(f"crossovers were searched up to {high:.4g} samples only: beyond lie too many epochs")
+        warnings.append(
+            f"crossovers and the target were searched up to {show_count(high, 4)} samples only: a law that scans "
+            "epochs would have to scan too many beyond"
+        )
+    exact = every_epoch_until(fitted, np.stack([option.weights for option in different(question.options)]), high)
+    if exact < min(high, max(question.horizon or 0.0, reach)):
+        warnings.append(
+            f"beyond {show_count(exact, 4)} samples crossovers were not looked for within every epoch: a pair that "
+            "crosses twice in a row may be missed there"
+        )
     return tuple(warnings)
 
 
@@ -317,7 +345,10 @@ def _outside(fitted: FittedLaw, weights: np.ndarray, samples_seen: float) -> str
     return next((reason for reason in reasons if reason), "")
 
 
-def _target(fitted: FittedLaw, question: _Question, error: float, high: float) -> Target:
+def _target(fitted: FittedLaw, question: _Question, high: float) -> Target | None:
+    error = question.target_error
+    if error is None:
+        return None
     weights = np.stack([option.weights for option in question.options])
     low = largest(fitted.params, "scale") or high * 1e-6
     budgets = cheapest_budgets(fitted, weights, error, low, high)
@@ -356,7 +387,8 @@ def _target(fitted: FittedLaw, question: _Question, error: float, high: float) -
 
 
 def _variant(fitted: FittedLaw, name: str, question: _Question) -> Variant:
-    return Variant(name, _rows(fitted, question), _changes(fitted, question)[1])
+    _, steps, high = _changes(fitted, question)
+    return Variant(name, _rows(fitted, question), steps, _target(fitted, question, high))
 
 
 def _on_the_same_pools(
@@ -371,20 +403,40 @@ def _on_the_same_pools(
     return {name: each.with_sizes(sizes) if sizes else each for name, each in laws.items()}
 
 
-def _dilutions(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow]) -> tuple[Variant, ...]:
-    """Dilution 0 and 1, where a choice or an error depends on it."""
+def _dilutions(fitted: FittedLaw, question: _Question) -> tuple[Variant, ...]:
+    """Dilution 0 and 1, where a choice, an error or the way to the target depends on it."""
     if getattr(fitted.params, "dilution", None) is None:
         return ()
     variants = tuple(
         _variant(fitted.with_params(dilution=float(value)), f"dilution {value}", question) for value in (0, 1)
     )
-    for first, second in zip(variants[0].rows, variants[1].rows, strict=True):
-        shares = zip(first.mix.weights.values(), second.mix.weights.values(), strict=True)
-        if (
-            first.best.name != second.best.name
-            or abs(first.best.error - second.best.error) > NOTICEABLE_ERROR
-            or abs(first.mix.error - second.mix.error) > NOTICEABLE_ERROR
-            or max(abs(a - b) for a, b in shares) > NOTICEABLE_SHARE
-        ):
-            return variants
-    return ()
+    pairs = zip(variants[0].rows, variants[1].rows, strict=True)
+    matters = any(
+        first.best.name != second.best.name
+        or abs(first.best.error - second.best.error) > NOTICEABLE_ERROR
+        or abs(first.mix.error - second.mix.error) > NOTICEABLE_ERROR
+        or _moved(first.mix, second.mix)
+        for first, second in pairs
+    )
+    return variants if matters or _target_moves(variants[0].target, variants[1].target) else ()
+
+
+def _moved(first: Recipe, second: Recipe) -> bool:
+    shares = zip(first.weights.values(), second.weights.values(), strict=True)
+    return max(abs(a - b) for a, b in shares) > NOTICEABLE_SHARE
+
+
+def _target_moves(first: Target | None, second: Target | None) -> bool:
+    """Is a target reached in other ways: by other data, at another budget, or by one of the two only."""
+    if first is None or second is None:
+        return False
+    for one, other in ((first.samples_seen, second.samples_seen), (first.mix_samples_seen, second.mix_samples_seen)):
+        if (one is None) != (other is None):
+            return True
+        if one is not None and other is not None and abs(one - other) > NOTICEABLE_BUDGET * other:
+            return True
+    if first.best is not None and second.best is not None and first.best.name != second.best.name:
+        return True
+    if first.mix is not None and second.mix is not None and _moved(first.mix, second.mix):
+        return True
+    return first.best is None and first.mix is None and abs(first.limit - second.limit) > NOTICEABLE_ERROR

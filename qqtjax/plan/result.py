@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
+from qqtjax.plain import to_plain
 from qqtjax.plan.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class PlanRow:
         options: every nested filter (smallest first, the last is no filtering), then what the user named.
         best: the option of least predicted error.
         mix: the best continuous mix found.
+        mix_searched: False where the law would have to scan too many epochs to search one; `mix` is then the
+            best of a few tried: the options, each pool alone, and random ones.
         rule: what the rule of thumb picks: the smallest nested filter within its epochs, else the largest.
         regret: error of `rule` less error of `best`.
         warnings: what to know about this budget.
@@ -57,6 +59,7 @@ class PlanRow:
     options: tuple[Recipe, ...]
     best: Recipe
     mix: Recipe
+    mix_searched: bool
     rule: Recipe
     regret: float
     warnings: tuple[str, ...]
@@ -135,11 +138,13 @@ class Variant:
         name: of the law, or "dilution 0".
         rows: one a budget, as in `Plan`.
         frontier: as in `Plan`.
+        target: as in `Plan`.
     """
 
     name: str
     rows: tuple[PlanRow, ...]
     frontier: tuple[FrontierStep, ...]
+    target: Target | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +191,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as dicts, lists, strings and numbers that strict JSON holds; infinities become words."""
-        return _plain(self)
+        return to_plain(self)
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each budget and option (the best mix included), as a pandas data frame."""
@@ -214,15 +219,3 @@ class Plan:
         from qqtjax.plan.text import plan_text
 
         return plan_text(self)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value

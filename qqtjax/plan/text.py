@@ -7,24 +7,20 @@ from collections.abc import Sequence
 
 from qqtjax.plan.evidence import Evidence
 from qqtjax.plan.result import Plan, PlanRow, Recipe, Target, Variant
+from qqtjax.text import show_count
 
 WIDTH = 80
 MOST_CROSSOVERS = 12
-UNITS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
-def count_text(value: float, digits: int = 4) -> str:
-    """A count as people write it.
+def count_text(value: float) -> str:
+    """A count with four significant digits.
 
     Example:
         >>> count_text(64e6), count_text(1.28e9), count_text(100.54e6), count_text(250)
         ('64M', '1.28B', '100.5M', '250')
     """
-    for unit, size in UNITS:
-        # Rounded first, so that 999,999 reads 1M.
-        if float(f"{value:.{digits}g}") >= size:
-            return f"{value / size:.{digits}g}{unit}"
-    return f"{value:.{digits}g}"
+    return show_count(value, 4)
 
 
 def error_text(value: float) -> str:
@@ -109,8 +105,11 @@ def _answer(row: PlanRow, plan: Plan) -> str:
     if plan.scale and row.samples_seen < plan.scale:
         return f"{text}, but do not trust it: below the law's scale of {count_text(plan.scale)}"
     if row.best.error - row.mix.error > 5e-5:
+        if not row.mix_searched:
+            tried = f"the best of a few tried {shares_text(list(row.mix.weights.values()))}"
+            return f"{text}; no mix searched: {tried} -> {error_text(row.mix.error)}"
         return f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
-    return f"{text}; no mix found is better"
+    return f"{text}; no mix found is better" if row.mix_searched else f"{text}; no mix searched"
 
 
 def _target_answer(target: Target, plan: Plan) -> str:
@@ -199,9 +198,18 @@ def _crossover_lines(plan: Plan) -> list[str]:
 def _variant_lines(variant: Variant, plan: Plan, title: str) -> list[str]:
     steps = [f"{step.option} from {count_text(step.samples_seen)}" for step in variant.frontier[1:]]
     lines = _wrapped(title) + (_table(variant.rows, plan) if variant.rows else [])
+    unsearched = [count_text(row.samples_seen) for row in variant.rows if not row.mix_searched]
+    if unsearched:
+        lines += _wrapped(
+            f"at {', '.join(unsearched)}: no mix searched (too many epochs to scan); shown is the best of the "
+            "filters and a few random mixes",
+            "  ",
+        )
     if variant.frontier:
         first = f"best option: {variant.frontier[0].option} first"
         lines += _wrapped(", ".join([first, *steps]), "  ")
+    if variant.target is not None:
+        lines += _wrapped(_target_answer(variant.target, plan), "  ")
     return lines
 
 
