@@ -10,6 +10,7 @@ from jax import tree_util
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.text import did_you_mean
 
 WEIGHT_SUM_TOLERANCE = 1e-6
 
@@ -54,14 +55,10 @@ class Pools:
         Raises:
             InputError: no such pool; the nearest name is suggested.
         """
-        try:
-            return self.names.index(name)
-        except ValueError:
-            import difflib
-
-            near = difflib.get_close_matches(name, self.names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"unknown pool {name!r}: the pools are {', '.join(self.names)}{hint}") from None
+        if name not in self.names:
+            known = f"the pools are {', '.join(self.names)}"
+            raise InputError(f"unknown pool {name!r}: {known}{did_you_mean(name, self.names)}")
+        return self.names.index(name)
 
     def weights(self, weights: Mapping[str, float] | ArrayLike) -> np.ndarray:
         """`[P]` weights from `{name: share}` (pools not named get 0) or from P shares; they sum to 1.

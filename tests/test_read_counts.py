@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qqtjax.errors import InputError
-from qqtjax.io.counts import parse_count, show_count
+from qqtjax.io.counts import parse_count
+from qqtjax.text import show_count
 
 UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 

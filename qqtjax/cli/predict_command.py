@@ -73,7 +73,7 @@ def predict(
 
 
 def _line(row: dict[str, Any], metric: str) -> str:
-    from qqtjax.io.counts import show_count
+    from qqtjax.text import show_count
 
     used = ", ".join(f"{name} {count:.3g}" for name, count in row["epochs"].items() if count > 0)
     note = f"; extrapolates: {row['extrapolation']}" if row["extrapolation"] else ""
@@ -81,7 +81,7 @@ def _line(row: dict[str, Any], metric: str) -> str:
 
 
 def _predictions(fitted: Any, shares: np.ndarray, seen: list[float]) -> list[dict[str, Any]]:
-    from qqtjax.io.counts import show_count
+    from qqtjax.text import show_count
 
     errors = fitted.predict(shares, np.array(seen))
     for budget, error in zip(seen, errors, strict=True):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from qqtjax.errors import InputError
+from qqtjax.text import did_you_mean
 
 # How the library's messages name an argument, and how the command line does.
 SPELLINGS = (
@@ -83,13 +84,9 @@ def one_of(text: str, choices: Iterable[str], what: str) -> str:
     Raises:
         InputError: it is not; the nearest choice is suggested.
     """
-    import difflib
-
     known = list(choices)
     if text not in known:
-        near = difflib.get_close_matches(text, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{what}: found {text!r}, expected one of {', '.join(known)}{hint}")
+        raise InputError(f"{what}: found {text!r}, expected one of {', '.join(known)}{did_you_mean(text, known)}")
     return text
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.io.counts import parse_count
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,12 +36,6 @@ def table_place(name: str, line: Callable[[int], int] | None = None) -> Place:
         return text
 
     return place
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def show(value: object) -> str:
@@ -150,7 +144,9 @@ def require(frame: DataFrame, column: str, place: Place) -> None:
     """Raise `InputError` if a column is not there, saying which are."""
     if column not in frame:
         names = [str(name) for name in frame.columns]
-        raise InputError(f"{place()}: no column {column!r}; the columns are {', '.join(names)}{nearest(column, names)}")
+        raise InputError(
+            f"{place()}: no column {column!r}; the columns are {', '.join(names)}{did_you_mean(column, names)}"
+        )
 
 
 def first_rows(code: np.ndarray) -> list[int]:

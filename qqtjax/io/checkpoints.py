@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qqtjax.io.cells import Place, first_of_each, refuse, texts
-from qqtjax.io.counts import show_count
 from qqtjax.io.sources import Sources
+from qqtjax.text import show_count
 
 if TYPE_CHECKING:
     from pandas import DataFrame

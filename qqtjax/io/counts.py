@@ -47,12 +47,3 @@ def parse_count(text: object) -> float:
     if math.isinf(number):
         raise InputError(f"found {text!r}, too large for a number")
     return number
-
-
-def show_count(number: float) -> str:
-    """A count for a message: 12800000.0 reads `12.8M`."""
-    for suffix in "TBMk":
-        unit = 10.0 ** EXPONENTS[suffix]
-        if unit <= abs(number) < math.inf:
-            return f"{number / unit:.6g}{suffix}"
-    return f"{number:.6g}"

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qqtjax.errors import InputError, QQTWarning
-from qqtjax.io.cells import Place, nearest
+from qqtjax.io.cells import Place
 from qqtjax.io.files import check_text, json_object, read_bytes
 from qqtjax.io.sizes import argument_size
 from qqtjax.io.wide import match_pool, pools_named
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -127,7 +128,7 @@ def owners_of(evaluations: Sequence[Evaluation], pools: Mapping[str, float | str
             strangers.append(folder)
     for pool in pools:
         if pool not in owners.values():
-            there = f"the folders are {', '.join(folders)}{nearest(pool, folders)}"
+            there = f"the folders are {', '.join(folders)}{did_you_mean(pool, folders)}"
             raise InputError(f"{root}: no folder for pool {pool!r}; {there}")
     if strangers:
         warnings.warn(f"{root}: left out, as they name no pool: {', '.join(strangers)}", QQTWarning, stacklevel=4)
@@ -145,7 +146,7 @@ def epoch_lengths(
     by_pool = samples_per_epoch if isinstance(samples_per_epoch, Mapping) else dict.fromkeys(pools, samples_per_epoch)
     missing = [pool for pool in pools if pool not in by_pool]
     if missing:
-        raise InputError(f"samples_per_epoch=: no length for pool {missing[0]!r}{nearest(missing[0], by_pool)}")
+        raise InputError(f"samples_per_epoch=: no length for pool {missing[0]!r}{did_you_mean(missing[0], by_pool)}")
     return {pool: argument_size(pool, by_pool[pool], "samples_per_epoch=") for pool in pools}
 
 
@@ -180,6 +181,6 @@ def read_evaluation(path: Path, tasks: Sequence[str]) -> dict[str, tuple[float, 
         found.setdefault(key, (float(accuracy), line))
     for task in tasks:
         if task not in found:
-            known = f"the tasks are {', '.join(keys)}{nearest(task, keys)}"
+            known = f"the tasks are {', '.join(keys)}{did_you_mean(task, keys)}"
             raise InputError(f"{name}: no task {task!r} (choose with metric= or tasks=); {known}")
     return found

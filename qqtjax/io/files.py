@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qqtjax.errors import InputError, MissingExtraError
-from qqtjax.io.cells import Place, nearest, table_place
+from qqtjax.io.cells import Place, table_place
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,7 +42,7 @@ def read_bytes(source: str | os.PathLike[str]) -> tuple[bytes, str]:
         return path.read_bytes(), str(path)
     except FileNotFoundError:
         siblings = (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
-        raise InputError(f"{path}: no such file or folder{nearest(path.name, siblings)}") from None
+        raise InputError(f"{path}: no such file or folder{did_you_mean(path.name, siblings)}") from None
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror}") from None
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import Place, nearest, refuse, texts
-from qqtjax.io.counts import show_count
+from qqtjax.io.cells import Place, refuse, texts
+from qqtjax.text import did_you_mean, show_count
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +69,7 @@ def make_shells(sizes: Mapping[str, float], contains: Mapping[str, str], where: 
     for larger, smaller in contains.items():
         for name in (larger, smaller):
             if name not in sizes:
-                known = f"the pools are {', '.join(sizes)}{nearest(name, sizes)}"
+                known = f"the pools are {', '.join(sizes)}{did_you_mean(name, sizes)}"
                 raise InputError(f"{where}: nested filter {name!r} (nested=) is no pool; {known}")
         if smaller in outer:
             raise InputError(
@@ -135,7 +135,7 @@ def contained(
         return {}
     for code, word in enumerate(words):
         if word not in known:
-            expected = f"one of the pools {', '.join(known)}{nearest(word, known)}"
+            expected = f"one of the pools {', '.join(known)}{did_you_mean(word, known)}"
             refuse(written == code, lambda row, word=word: word, expected, place, "includes")
     said = np.full(len(pool_names), -1)
     said[pool[rows][::-1]] = written[rows][::-1]  # the first row of a pool is written last

@@ -9,9 +9,9 @@ from importlib import resources
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import nearest
 from qqtjax.laws import FittedLaw, Law, UtilityParams, effective_data, released_utility, utility
 from qqtjax.runs import Pools
+from qqtjax.text import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def published(name: str = "datacomp-tmars") -> Published:
     text = (resources.files("qqtjax") / "data" / "published.json").read_text(encoding="utf-8")
     tables = json.loads(text)["tables"]
     if name not in tables:
-        raise InputError(f"unknown constants {name!r}; there are {', '.join(tables)}{nearest(name, tables)}")
+        raise InputError(f"unknown constants {name!r}; there are {', '.join(tables)}{did_you_mean(name, tables)}")
     table = tables[name]
     pools = Pools.of(dict(zip(table["pools"]["names"], table["pools"]["sizes"], strict=True)))
     source = f"arXiv {table['source']['arxiv']}: {table['source']['origin']}"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import nearest
 from qqtjax.io.datacomp import tidy_from_datacomp
 from qqtjax.io.files import any_frame, read_table
 from qqtjax.io.tidy import make_runs
 from qqtjax.io.wide import is_wide, tidy_from_wide
 from qqtjax.runs import Runs
+from qqtjax.text import did_you_mean
 
 FORMATS = ("csv", "jsonl", "parquet", "wide", "datacomp")
 
@@ -76,7 +76,7 @@ def read_runs(
         (('top10',), [0.9, 0.8, 0.7], [0.5, 1.0, 5.0])
     """
     if format is not None and format not in FORMATS:
-        raise InputError(f"format={format!r}: expected one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+        raise InputError(f"format={format!r}: expected one of {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}")
     if metric is not None and tasks is not None:
         raise InputError("metric= and tasks= together: expected metrics to keep, or tasks to average")
     if isinstance(tasks, str) or (tasks is not None and not len(tasks)):
@@ -124,7 +124,7 @@ def known_metrics(runs: Runs, names: Sequence[str], argument: str, where: str) -
     """
     for name in names:
         if name not in runs.metric_names:
-            known = f"the metrics are {', '.join(runs.metric_names)}{nearest(name, runs.metric_names)}"
+            known = f"the metrics are {', '.join(runs.metric_names)}{did_you_mean(name, runs.metric_names)}"
             raise InputError(f"{where}: unknown metric {name!r} ({argument}=); {known}")
     return list(names)
 

@@ -10,36 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from qqtjax import laws
 from qqtjax.errors import InputError
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen
+from qqtjax.plain import to_plain
 from qqtjax.runs import Pools
 
 SCHEMA = "qqtjax.fit"
 SCHEMA_VERSION = 1
-
-
-def to_plain(value: Any) -> Any:
-    """Arrays, dataclasses and numbers as what strict JSON holds; numbers that are not finite become words.
-
-    Example:
-        >>> to_plain({"sizes": np.array([1.0, np.inf])})
-        {'sizes': [1.0, 'inf']}
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): to_plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return to_plain(np.asarray(value).tolist())
-    if isinstance(value, list | tuple):
-        return [to_plain(one) for one in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return "nan" if np.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import Place, first_of_each, nearest, numbers, refuse, require
-from qqtjax.io.counts import parse_count, show_count
+from qqtjax.io.cells import Place, first_of_each, numbers, refuse, require
+from qqtjax.io.counts import parse_count
 from qqtjax.io.mixtures import Mixtures
+from qqtjax.text import did_you_mean, show_count
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,7 +68,7 @@ def argument_size(name: str, size: float | str, argument: str = "pools=") -> flo
 
 def needs_size(name: str, sizes: Mapping[str, float]) -> str:
     """How to give a pool its size, for the end of a message."""
-    known = f"; the pools are {', '.join(sizes)}{nearest(name, sizes)}" if sizes else ""
+    known = f"; the pools are {', '.join(sizes)}{did_you_mean(name, sizes)}" if sizes else ""
     return f"{known} (a new pool needs its size: a column 'size_{name}' or pools={{{name!r}: samples}})"
 
 

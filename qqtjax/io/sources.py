@@ -9,11 +9,11 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.io.cells import Place, first_of_each, refuse
-from qqtjax.io.counts import show_count
 from qqtjax.io.mixtures import Mixtures, write_weights
 from qqtjax.io.nested import Shells
 from qqtjax.io.sizes import SIZE_EXPECTED, needs_size
 from qqtjax.runs import WEIGHT_SUM_TOLERANCE
+from qqtjax.text import show_count
 
 SIZE_TOLERANCE = 1e-6
 UNIFORM_TOLERANCE = 1e-3

@@ -8,11 +8,12 @@ from importlib import resources
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import nearest, numbers, table_place
+from qqtjax.io.cells import numbers, table_place
 from qqtjax.io.files import csv_frame
 from qqtjax.io.published import published as published
 from qqtjax.io.tidy import make_runs
 from qqtjax.runs import Runs
+from qqtjax.text import did_you_mean
 
 ROLES = ("single", "mixture", "fresh")
 
@@ -40,7 +41,7 @@ def wordclip(family: str = "C", roles: Sequence[str] = ("single", "mixture")) ->
     for role in [roles] if isinstance(roles, str) else roles:
         if role not in ROLES:
             raise InputError(
-                f"unknown role {role!r} of word-CLIP; the roles are {', '.join(ROLES)}{nearest(role, ROLES)}"
+                f"unknown role {role!r} of word-CLIP; the roles are {', '.join(ROLES)}{did_you_mean(role, ROLES)}"
             )
     frame = frame.loc[frame["family"] == family]
     alone = frame.loc[frame["role"] == "single"].drop_duplicates(subset=["pool"]).reset_index(drop=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.io.cells import Place, flags, nearest, numbers, refuse, require, texts
+from qqtjax.io.cells import Place, flags, numbers, refuse, require, texts
 from qqtjax.io.checkpoints import drop_repeats, name_runs
 from qqtjax.io.mixtures import read_mixtures
 from qqtjax.io.nested import contained, make_shells, refuse_cumulative
 from qqtjax.io.sizes import pool_sizes
 from qqtjax.io.sources import read_sources
 from qqtjax.runs import Pools, Runs
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -123,7 +124,7 @@ def value_column(frame: DataFrame, value: str | None, place: Place) -> str:
     there = [name for name in VALUES if name in frame]
     if not there:
         names = [str(name) for name in frame.columns]
-        hint = next((text for text in (nearest(name, names) for name in VALUES) if text), "")
+        hint = next((text for text in (did_you_mean(name, names) for name in VALUES) if text), "")
         columns = f"the columns are {', '.join(names)}{hint}"
         raise InputError(f"{place()}: no column 'error' (or 'accuracy', or 'loss'); {columns}")
     if len(there) > 1:

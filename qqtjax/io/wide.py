@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qqtjax.errors import InputError, QQTWarning
-from qqtjax.io.cells import Place, nearest, numbers
+from qqtjax.io.cells import Place, numbers
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -171,5 +172,5 @@ def match_pool(name: str, pools: Mapping[str, float | str], where: str) -> str:
         return found[0]
     if found:
         raise InputError(f"{where}: {name!r} names the pools {' and '.join(found)}, expected one")
-    known = f"the pools are {', '.join(pools)}{nearest(name, pools)}"
+    known = f"the pools are {', '.join(pools)}{did_you_mean(name, pools)}"
     raise InputError(f"{where}: no pool in the name {name!r}; {known}")
