@@ -63,6 +63,8 @@ def plan_text(plan: Plan) -> str:
             f"{plan.rule_epochs:g} epochs; mixes: shares in the order of the pools ({plan.certificate})",
             "  ",
         )
+        lines += ["", "the best mix in whole samples (epochs):"]
+        lines += [line for row in plan.rows for line in _recipe_lines(row)]
     if any(row.flops is not None for row in plan.rows):
         prices = ", ".join(f"{count_text(row.samples_seen)} = {row.flops:.4g} FLOPs" for row in plan.rows)
         lines += _wrapped(f"budgets: {prices}", "  ")
@@ -109,6 +111,8 @@ def _answer(row: PlanRow, plan: Plan) -> str:
             tried = f"the best of a few tried {shares_text(list(row.mix.weights.values()))}"
             return f"{text}; no mix searched: {tried} -> {error_text(row.mix.error)}"
         return f"{text}; best mix {shares_text(list(row.mix.weights.values()))} -> {error_text(row.mix.error)}"
+    if len(plan.pools) == 1:
+        return text
     return f"{text}; no mix found is better" if row.mix_searched else f"{text}; no mix searched"
 
 
@@ -168,6 +172,12 @@ def _table(rows: Sequence[PlanRow], plan: Plan) -> list[str]:
             f"{shares:<17} {_flagged(row.mix):<7}  {_clipped(rule, 8):<8} {error_text(row.regret):>6}"
         )
     return lines
+
+
+def _recipe_lines(row: PlanRow) -> list[str]:
+    """How many samples to draw from each pool at one budget; pools of less than one sample are not drawn from."""
+    drawn = [f"{pool} {count:,} ({row.mix.epochs[pool]:.3g})" for pool, count in row.mix.samples.items() if count > 0]
+    return _wrapped(f"{count_text(row.samples_seen):>8}  {', '.join(drawn)}")
 
 
 def _flagged(recipe: Recipe) -> str:
