@@ -121,8 +121,8 @@ class Adam:
         learning_rate: first step size.
     """
 
-    steps: int = 4000
-    learning_rate: float = 0.05
+    steps: int = 8000
+    learning_rate: float = 0.1
 
     def solve(self, objective: Objective, data: Data, starts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Solution:
         """Minimise from `[S, F]` starts."""
