@@ -13,6 +13,7 @@ from qqtjax import laws as laws
 from qqtjax.cache import enable_compile_cache as enable_compile_cache
 from qqtjax.errors import InputError as InputError
 from qqtjax.errors import MaxEpochsError as MaxEpochsError
+from qqtjax.errors import MissingExtraError as MissingExtraError
 from qqtjax.errors import QQTError as QQTError
 from qqtjax.errors import QQTWarning as QQTWarning
 from qqtjax.fit import LBFGS as LBFGS
