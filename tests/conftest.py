@@ -21,7 +21,7 @@ SEED = 20240411
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Programs that tests start share a cache of this session, and never see the user's."""
+    """Programs that tests start share a cache of this test run, and never see the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QQTJAX_CACHE", str(tmp_path_factory.mktemp("compiled")))
         patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)

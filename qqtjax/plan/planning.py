@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from qqtjax.plan.crossovers import every_epoch_until, find_crossings, frontier, 
 from qqtjax.plan.evidence import mixture_evidence
 from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
 from qqtjax.plan.options import Option, all_options, different, quality_order
+from qqtjax.plan.question import is_error_rate, samples_to_afford
 from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
 from qqtjax.runs import Runs
 from qqtjax.text import show_count
@@ -25,10 +25,6 @@ BEST_MIX = "best mix"
 # A change of dilution matters when the choice changes, the error moves by this much, or a share by that much.
 NOTICEABLE_ERROR, NOTICEABLE_SHARE = 0.002, 0.05
 NOTICEABLE_BUDGET = 0.02  # relative, of the cheapest budget that reaches a target
-# Parts of the names of metrics that are no error rates, whole words where they are short.
-NO_RATE = re.compile(
-    r"loss|perplexity|entropy|likelihood|surprisal|(?<![a-z])(nll|ppl|bpb|bpc|bits?|nats?|r?mse|mae)(?![a-z])"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +109,7 @@ def plan(
         >>> [(cross.below, cross.above, round(cross.samples_seen / 1e6, 1)) for cross in answer.crossovers]
         [('top10', 'all pools', 81.8)]
     """
-    seen = _budgets(budgets, flops, flops_per_sample, needed=target_error is None)
+    seen = samples_to_afford(budgets, flops, flops_per_sample, needed=target_error is None)
     for what, value in (
         ("max_epochs_rule", max_epochs_rule),
         ("target_error", target_error),
@@ -136,7 +132,7 @@ def plan(
         budgets=seen,
         flops_per_sample=flops_per_sample,
         rule_epochs=float(max_epochs_rule),
-        error_rate=_is_error_rate(fitted, runs) if error_rate is None else error_rate,
+        error_rate=is_error_rate(fitted, runs) if error_rate is None else error_rate,
         horizon=horizon,
         target_error=target_error,
         seed=seed,
@@ -163,46 +159,6 @@ def plan(
         evidence=None if runs is None else mixture_evidence(fit, runs, blind=blind, others=reference_laws),
         warnings=_warnings(fitted, question, rows, high),
     )
-
-
-def _budgets(
-    budgets: Iterable[float] | float | None,
-    flops: Iterable[float] | float | None,
-    price: float | None,
-    needed: bool,
-) -> np.ndarray:
-    """`[B]` samples seen, in the caller's order."""
-    if budgets is not None and flops is not None:
-        raise InputError("budgets and flops: expected one of them, samples seen or FLOPs")
-    if flops is not None and price is None:
-        raise InputError("a budget in FLOPs needs flops_per_sample, the price of one sample seen")
-    name, given = ("flops", flops) if flops is not None else ("budgets", budgets)
-    if given is None:
-        values = np.zeros(0)
-    else:
-        try:
-            values = np.array([float(each) for each in np.ravel(np.asarray(given, object))], np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"{name} {given!r}: expected positive numbers") from None
-    if needed and not len(values):
-        raise InputError("no budgets: expected at least one number of samples seen (or FLOPs with a price per sample)")
-    for value in values:
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} {value:g}: expected positive numbers")
-    if flops is not None and price is not None:
-        if not (np.isfinite(price) and price > 0):
-            raise InputError(f"flops_per_sample {price!r}: expected a positive number")
-        values = values / price
-    return values
-
-
-def _is_error_rate(fitted: FittedLaw, runs: Runs | None) -> bool:
-    floor = largest(fitted.params, "floor")
-    names = [fitted.metric, *(() if runs is None else runs.metric_names)]
-    if any(NO_RATE.search(name.lower()) for name in names):
-        return False
-    above = runs is not None and bool(np.any(runs.error > 1))
-    return not above and (floor is None or floor < 1)
 
 
 def _recipe(fitted: FittedLaw, question: _Question, option: Option, samples_seen: float, error: float) -> Recipe:
