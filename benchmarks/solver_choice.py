@@ -12,6 +12,8 @@ gets the same box through a sigmoid. Compilation apart, median of several, both 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 
 import jax
@@ -28,6 +30,22 @@ from qqtjax.fit.solvers import LevenbergMarquardt
 from qqtjax.laws import utility
 
 REPETITIONS = 9
+PROCESSES = 4
+WHOLE_FIT = """
+import statistics, sys, time
+import jax, jax.numpy as jnp
+from benchmarks.fit_speed import table
+from qqtjax.fit import fit, fitting
+fitting.SHORT_SCAN = int(sys.argv[1])
+runs, _ = table()
+jax.block_until_ready(jnp.ones(3) + 1)
+seconds = []
+for _ in range(16):
+    start = time.perf_counter()
+    fit(runs)
+    seconds.append(time.perf_counter() - start)
+print(seconds[0], statistics.median(seconds[1:]))
+"""
 LENGTH = 16
 
 
@@ -43,6 +61,14 @@ def timed(function, *arguments):
         jax.block_until_ready(compiled(*arguments))
         samples.append(time.perf_counter() - start)
     return compile_seconds, statistics.median(samples), result
+
+
+def whole_fit(short_scan: int) -> tuple[float, float]:
+    """Median first and later seconds of `fit` in new processes, with the scan up to so many epochs."""
+    command = [sys.executable, "-c", WHOLE_FIT, str(short_scan)]
+    done = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(PROCESSES)]
+    first, later = zip(*([float(part) for part in each.split()] for each in done), strict=True)
+    return statistics.median(first), statistics.median(later)
 
 
 def main() -> None:
@@ -105,6 +131,9 @@ def main() -> None:
         hits = int(np.sum(np.asarray(found) <= best * (1 + 1e-6)))
         lines.append(f"| {name} | {compile_seconds:.2f} | {1e3 * seconds:.1f} | {best:.10e} | {hits} |")
         figures[name] = {"compile": compile_seconds, "seconds": seconds, "objective": best, "agreeing": hits}
+    whole = {"scan": whole_fit(LENGTH), "closed form": whole_fit(0)}
+    figures["whole fit"] = whole
+    fits = "\n".join(f"| {name} | {first:.2f} | {1e3 * later:.1f} |" for name, (first, later) in whole.items())
     page = f"""# Which least-squares solver
 
 | | compile, s | 64 starts, ms | best objective | starts there |
@@ -114,6 +143,12 @@ def main() -> None:
 Ours looks at every start for {solver.look} iterations and stops once the best {solver.finalists} are done, so that
 fewer starts get to the best objective; under `vmap` optimistix runs until its slowest lane is done, in coordinates
 without bounds.
+
+Whole `fit` calls in new processes, median of {PROCESSES}:
+
+| kernel | first call, compilation included, s | later calls, ms |
+|---|---|---|
+{fits}
 """
     record.write("solver_choice", "python -m benchmarks.solver_choice", figures, page)
 

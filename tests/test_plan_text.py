@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qqtjax.errors import InputError
 from qqtjax.plain import to_plain
 from qqtjax.plan.evidence import Score
+from qqtjax.plan.question import samples_to_afford
 from qqtjax.text import did_you_mean, show_count
 
 
@@ -44,3 +46,9 @@ def test_results_become_strict_json():
     assert plain["score"]["mae_difference"] == "nan"
     assert plain["score"]["regret_filter"] == "-inf"
     assert plain["3"] == [[0, 1], "inf", None, True]
+
+
+def test_a_budget_beyond_all_counting_is_refused():
+    with pytest.raises(InputError, match=r"budgets 1e\+300: expected positive numbers up to 1e\+30"):
+        samples_to_afford([1e300], None, None, needed=True)
+    np.testing.assert_array_equal(samples_to_afford(None, [1e18], 5e9, needed=True), [2e8])

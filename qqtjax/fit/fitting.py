@@ -23,8 +23,8 @@ from qqtjax.runs import Runs
 AGREEMENT = 1e-6
 # An optimum: no residuals, or none that lean on a parameter (the cosine between the two).
 EXACT, LEAN = 1e-12, 1e-4
-# Up to so many epochs the scan runs as fast as the closed form and compiles in two thirds of the time
-# (benchmarks/fit_speed.py); beyond, the closed form.
+# Up to so many epochs a whole fit is sooner done by the scan, compilation included (benchmarks/solver_choice.py);
+# beyond, by the closed form.
 SHORT_SCAN = 16
 
 

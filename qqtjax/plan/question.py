@@ -18,6 +18,9 @@ NO_RATE = re.compile(
 )
 
 
+LARGEST = 1e30  # beyond any budget; products of counts stay finite
+
+
 def samples_to_afford(
     budgets: Iterable[float] | float | None,
     flops: Iterable[float] | float | None,
@@ -54,8 +57,8 @@ def samples_to_afford(
     if needed and not len(values):
         raise InputError("no budgets: expected at least one number of samples seen (or FLOPs with a price per sample)")
     for value in values:
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} {value:g}: expected positive numbers")
+        if not (0 < value <= LARGEST):
+            raise InputError(f"{name} {value:g}: expected positive numbers up to {LARGEST:g}")
     if flops is not None and price is not None:
         if not (np.isfinite(price) and price > 0):
             raise InputError(f"flops_per_sample {price!r}: expected a positive number")
