@@ -1,10 +1,15 @@
 """Words, their character n-grams and GloVe vectors, and the pools drawn from them.
 
 A *pair* is a word's spelling and a GloVe vector. A pool is a set of pairs: in a clean one every word has its
-own vector, in a mismatched one a share of the words has the vector of another word of the same pool.
+own vector, in a mismatched one a share of the words has the vector of another word of the same pool, in a vague
+one every word has the vector of a similar word of the same pool.
+
+Pools can be drawn again and again: a *redraw* has other words, and other partners for them, from the same
+distribution. The target words of a family stay.
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +19,7 @@ import pandas as pd
 
 BUCKETS = 8_192
 MAX_GRAMS = 32
-POOL_SEED = 20_240  # draws the target and the pools; the same for every run
+POOL_SEED = 20_240  # draws the targets and the pools
 POOL_SIZE = 10_000
 REMAINDER_SIZE = 100_000
 TARGET_SIZE = 4_000
@@ -25,6 +30,10 @@ MISMATCHED_REMAINDER = ("C80", 0.8)
 C_RANKS = 200_000
 RANKS = {"R1": (0, 24_000), "R2": (24_000, 48_000), "R3": (48_000, 96_000), "R4": (96_000, 200_000)}
 RANKS_REMAINDER = ("R5", (200_000, 400_000))
+# Size and neighbours: every word has the vector of one of so many nearest words of its block (0: its own vector).
+VAGUE = {"V1": (8_000, 0), "V2": (10_000, 2), "V3": (14_000, 20), "V4": (20_000, 200)}
+VAGUE_REMAINDER = ("V5", (REMAINDER_SIZE, 1_000))
+VAGUE_BLOCK = 5_000
 VOCABULARY = 400_000
 
 
@@ -71,35 +80,77 @@ def mismatch(words: np.ndarray, share: float, rng: np.random.Generator) -> Pool:
     return Pool(words, vectors)
 
 
-def draw_pools() -> tuple[np.ndarray, dict[str, Pool]]:
-    """Draw the target words and every pool: the pools of a family are disjoint and none holds a target word.
+def make_vague(words: np.ndarray, neighbours: int, vectors: np.ndarray, rng: np.random.Generator) -> Pool:
+    """Pair every word with the vector of one of its nearest words, chosen at random; 0 neighbours: its own.
+
+    Near is by the cosine of the standardised vectors, among the words of the same block: the pool in random order
+    is cut into equal blocks of at most `VAGUE_BLOCK`, so that similarity hardly depends on the pool's size.
+    """
+    if neighbours == 0:
+        return Pool(words, words.copy())
+    partners = []
+    for block in np.array_split(words, -(-len(words) // VAGUE_BLOCK)):
+        unit = vectors[block] / np.linalg.norm(vectors[block], axis=1, keepdims=True)
+        cosine = unit @ unit.T
+        np.fill_diagonal(cosine, -np.inf)
+        nearest = np.sort(np.argpartition(cosine, -neighbours, axis=1)[:, -neighbours:], axis=1)
+        partners.append(block[nearest[np.arange(len(block)), rng.integers(neighbours, size=len(block))]])
+    return Pool(words, np.concatenate(partners))
+
+
+def draw_targets() -> tuple[np.ndarray, np.ndarray]:
+    """The target words of families C and R, and other ones for family V."""
+    ranks = np.random.default_rng(POOL_SEED).permutation(TARGET_RANKS)
+    return ranks[:TARGET_SIZE], ranks[TARGET_SIZE : 2 * TARGET_SIZE]
+
+
+def free_words(
+    rng: np.random.Generator, start: int, stop: int, target: np.ndarray, taken: Iterable[Pool] = ()
+) -> np.ndarray:
+    """Ranks from start to stop, shuffled, without the target and the pools given."""
+    used = np.concatenate([target, *(pool.words for pool in taken)])
+    return rng.permutation(np.setdiff1d(np.arange(start, stop), used))
+
+
+def draw_pools(redraw: int = 0) -> dict[str, Pool]:
+    """Draw every pool of families C and R: those of a family are disjoint and none holds a target word.
 
     The `-fresh` pools are references, large enough never to be repeated. They share words with the other
     pools.
     """
-    rng = np.random.default_rng(POOL_SEED)
-    target = rng.permutation(TARGET_RANKS)[:TARGET_SIZE]
+    target, _ = draw_targets()
+    rng = np.random.default_rng([POOL_SEED, redraw] if redraw else POOL_SEED)
+    if not redraw:
+        rng.permutation(TARGET_RANKS)  # the first drawing of pools follows that of the target
     pools: dict[str, Pool] = {}
-
-    def free(start: int, stop: int, *taken: str) -> np.ndarray:
-        """Ranks from start to stop, shuffled, without the target and the pools named."""
-        used = np.concatenate([target, *(pools[name].words for name in taken)])
-        return rng.permutation(np.setdiff1d(np.arange(start, stop), used))
-
-    words = free(0, C_RANKS)
+    words = free_words(rng, 0, C_RANKS, target)
     for i, (name, share) in enumerate(MISMATCHED.items()):
         pools[name] = mismatch(words[i * POOL_SIZE : (i + 1) * POOL_SIZE], share, rng)
     name, share = MISMATCHED_REMAINDER
-    pools[name] = mismatch(free(0, VOCABULARY, *MISMATCHED)[:REMAINDER_SIZE], share, rng)
+    taken = [pools[each] for each in MISMATCHED]
+    pools[name] = mismatch(free_words(rng, 0, VOCABULARY, target, taken)[:REMAINDER_SIZE], share, rng)
     for name, (start, stop) in RANKS.items():
-        pools[name] = mismatch(free(start, stop)[:POOL_SIZE], 0.0, rng)
+        pools[name] = mismatch(free_words(rng, start, stop, target)[:POOL_SIZE], 0.0, rng)
     name, (start, stop) = RANKS_REMAINDER
-    pools[name] = mismatch(free(start, stop)[:REMAINDER_SIZE], 0.0, rng)
+    pools[name] = mismatch(free_words(rng, start, stop, target)[:REMAINDER_SIZE], 0.0, rng)
 
-    pools["C00-fresh"] = mismatch(free(0, C_RANKS), 0.0, rng)
-    pools["C40-fresh"] = mismatch(free(0, C_RANKS), 0.4, rng)
-    pools["R4-fresh"] = mismatch(free(*RANKS["R4"]), 0.0, rng)
-    return target, pools
+    pools["C00-fresh"] = mismatch(free_words(rng, 0, C_RANKS, target), 0.0, rng)
+    pools["C40-fresh"] = mismatch(free_words(rng, 0, C_RANKS, target), 0.4, rng)
+    pools["R4-fresh"] = mismatch(free_words(rng, *RANKS["R4"], target), 0.0, rng)
+    return pools
+
+
+def draw_vague_pools(vectors: np.ndarray, redraw: int = 0) -> dict[str, Pool]:
+    """Draw every pool of family V: disjoint, of unequal size, none with a word of its own target."""
+    _, target = draw_targets()
+    rng = np.random.default_rng([POOL_SEED, redraw, 1])
+    words = free_words(rng, 0, C_RANKS, target)
+    pools, start = {}, 0
+    for name, (size, neighbours) in (VAGUE | dict([VAGUE_REMAINDER])).items():
+        pools[name] = make_vague(words[start : start + size], neighbours, vectors, rng)
+        start += size
+    pools["V1-fresh"] = make_vague(free_words(rng, 0, C_RANKS, target), 0, vectors, rng)
+    return pools
 
 
 def draw_order(sizes: list[int], weights: list[float], samples: int, seed: int) -> np.ndarray:
