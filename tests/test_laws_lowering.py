@@ -13,7 +13,7 @@ import pytest
 from reference import evaluate
 
 from qqtjax import laws
-from qqtjax.laws import FittedLaw, PowerParams, UtilityParams
+from qqtjax.laws import EffectiveSamplesParams, FittedLaw, PowerParams, UtilityParams
 from qqtjax.runs import Pools, Run
 
 SCANS = 64
@@ -26,12 +26,16 @@ PARAMS = UtilityParams(
 )
 SHAPED = dataclasses.replace(PARAMS, decay_shape=1.5)
 BLIND = PowerParams(scale=4e6, floor=0.1, utility=PARAMS.utility)
+SATURATING = EffectiveSamplesParams(
+    scale=np.array([4e6, 6e6, 9e6, 2e7]), floor=0.1, exponent=0.15, saturation=np.array([6.7, 8.5, 5.3, 2.3])
+)
 CASES = {
     "utility": (laws.utility, PARAMS, None),
     "utility by scan": (laws.utility, PARAMS, SCANS),
     "utility, shaped": (laws.utility, SHAPED, SCANS),
     "released_utility": (laws.released_utility, PARAMS, None),
     "effective_data": (laws.effective_data, PARAMS, SCANS),
+    "effective_samples": (laws.effective_samples, SATURATING, None),
     "power": (laws.power, BLIND, None),
 }
 
@@ -152,7 +156,7 @@ def test_a_new_budget_is_not_a_new_program(case: str):
     for seen in (32e6, 128e6, 640e6, 1.28e7):
         error.lower(params, Run(weights=np.full(4, 0.25), sizes=np.full(4, 12.8e6), samples_seen=seen))
     error.lower(
-        dataclasses.replace(params, scale=3e6, floor=0.2),
+        dataclasses.replace(params, scale=params.scale * 0.75, floor=0.2),
         Run(weights=np.array([1.0, 0, 0, 0]), sizes=np.full(4, np.inf), samples_seen=1e9),
     )
     assert traces == 1

@@ -1,0 +1,94 @@
+"""Effective samples: repeats add ever fewer samples, up to a limit per pool, to one power law of their sum."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array, tree_util
+from jax.typing import ArrayLike
+
+from qqtjax.laws.law import Law, Range
+from qqtjax.laws.repetition import real
+from qqtjax.laws.utility import mixed, utility_ranges
+from qqtjax.runs import Run, Runs
+
+
+@tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EffectiveSamplesParams:
+    """Parameters of the effective-samples law; P pools. One number where shared, `[P]` where per pool.
+
+    Attributes:
+        scale: n0_i, `[P]`, samples of pool i alone, none repeated, at which y - d = 1. The quality of a sample
+            against one of the first pool is c_i = n0_1 / n0_i, and A = n0_1^beta.
+        floor: d, the irreducible error (`[P]`: a mixture's floor is the weighted mean).
+        exponent: beta > 0.
+        saturation: R_i*, `[P]`, epochs: all repeats together are worth at most R_i* epochs of fresh samples.
+    """
+
+    scale: ArrayLike
+    floor: ArrayLike
+    exponent: ArrayLike
+    saturation: ArrayLike
+
+
+def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: int | None = None) -> Array:
+    """Predicted error when the worth of a pool's repeats saturates, and pools add up.
+
+        y = d + A D'^(-beta),    D' = sum_i c_i U_i h_i(k_i),    k_i = n w_i / U_i,
+        h_i(k) = k up to k = 1,  1 + R_i* (1 - exp(-(k - 1) / R_i*)) beyond,
+
+    evaluated as y = d + (sum_i U_i h_i / n0_i)^(-beta), since A and the c_i are identified only together. h has
+    no kink: its slope is 1 on both sides of k = 1.
+
+    Source: the repetition part of Muennighoff et al., "Scaling Data-Constrained Language Models", arXiv 2305.16264
+    (one pool, c = 1); quality and saturation per pool are our extension.
+
+    Args:
+        params: see `EffectiveSamplesParams`.
+        run: one run; an infinite size means samples that never repeat.
+        max_epochs: not needed; here for the common signature.
+
+    Returns:
+        `[]` error in the unit of the measured metric; `inf` at zero samples seen.
+
+    Example:
+        >>> import numpy as np
+        >>> p = EffectiveSamplesParams(scale=np.array([1e6]), floor=0.1, exponent=0.5, saturation=np.array([1e6]))
+        >>> r = Run(weights=np.array([1.0]), sizes=np.array([1e6]), samples_seen=4e6)
+        >>> round(float(effective_samples_law(p, r)), 4)
+        0.6
+    """
+    weights, sizes = jnp.asarray(run.weights), jnp.asarray(real(run.sizes))
+    unknown = jnp.isinf(sizes)
+    known = jnp.where(unknown, 1.0, sizes)
+    drawn = jnp.asarray(real(run.samples_seen)) * weights
+    epochs = jnp.where(unknown, 0.0, drawn / known)
+    repeats = jnp.maximum(epochs - 1, 0.0)
+    saturation = jnp.asarray(params.saturation)
+    worth = jnp.minimum(epochs, 1.0) - saturation * jnp.expm1(-repeats / saturation)
+    effective = jnp.where(unknown, drawn / params.scale, known / params.scale * worth)
+    return mixed(params.floor, weights) + jnp.exp(-jnp.asarray(params.exponent) * jnp.log(jnp.sum(effective)))
+
+
+def effective_samples_ranges(runs: Runs) -> dict[str, Range]:
+    """Wide bounds and starting ranges in the units of the measured runs."""
+    shared = utility_ranges(runs)
+    return {
+        "scale": shared["scale"],
+        "floor": shared["floor"],
+        "exponent": Range(1e-4, 2.0, 0.02, 0.5, log=True),
+        "saturation": shared["half_life"],
+    }
+
+
+effective_samples = Law(
+    name="effective_samples",
+    function=effective_samples_law,
+    params=EffectiveSamplesParams,
+    ranges=effective_samples_ranges,
+    per_pool=("scale", "saturation"),
+    scans=lambda params: False,
+    symbols={"scale": "n0", "floor": "d", "exponent": "beta", "saturation": "R*"},
+)
