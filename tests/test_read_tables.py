@@ -10,7 +10,7 @@ from qqtjax.errors import InputError
 from qqtjax.io.tables import published, wordclip
 
 
-@pytest.mark.parametrize(("family", "first"), [("C", "C00"), ("R", "R1")])
+@pytest.mark.parametrize(("family", "first"), [("C", "C00"), ("R", "R1"), ("V", "V1")])
 def test_wordclip_has_single_pools_and_mixtures(family, first):
     runs = wordclip(family)
     assert runs.pools.names[0] == first
@@ -45,8 +45,24 @@ def test_wordclip_fresh_runs_come_only_when_asked_for():
     assert (fresh.epochs.max(axis=1) <= 1).all()
 
 
+def test_wordclip_redraws_are_other_runs_of_the_same_settings():
+    first, second, every = (wordclip("R", redraws=redraws) for redraws in ([0], [1], None))
+    assert set(first.run_names).isdisjoint(second.run_names)
+    assert set(every.run_names) > {*first.run_names, *second.run_names}
+    assert every.pools.names == first.pools.names
+    assert len(np.unique(every.mixes, axis=0)) == len(np.unique(first.mixes, axis=0))
+    with pytest.raises(InputError, match="redraw 7 of family R: expected one of 0, 1, 2"):
+        wordclip("R", redraws=[7])
+
+
+def test_wordclip_optimised_weights_come_only_when_asked_for():
+    chosen = wordclip("V", roles="optimised", redraws=[0])
+    assert not set(chosen.run_names) & set(wordclip("V").run_names)
+    assert set(chosen.seed.tolist()) == {0, 1, 2}
+
+
 def test_wordclip_unknown_family_or_role():
-    with pytest.raises(InputError, match="unknown family 'S' of word-CLIP; the families are C, R"):
+    with pytest.raises(InputError, match="unknown family 'S' of word-CLIP; the families are C, R, V"):
         wordclip("S")
     with pytest.raises(InputError, match=r"unknown role 'mixtures' .*did you mean 'mixture'"):
         wordclip("C", roles=["mixtures"])

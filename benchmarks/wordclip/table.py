@@ -90,6 +90,17 @@ def describe_pool(name: str) -> dict:
     return described
 
 
+def trained(runs: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
+    """When the first and the last run of each family and role was finished."""
+    dates: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        dates.setdefault((run["family"], run["role"]), []).append(run["date"])
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for (family, role), several in dates.items():
+        found.setdefault(family, {})[role] = {"first": min(several), "last": max(several)}
+    return found
+
+
 def provenance(runs: list[dict], table: bytes) -> dict:
     """Where the table comes from: the data, what was trained and how, on what, and when."""
     used = {pool for run in runs for pool in run["weights"]}
@@ -142,8 +153,7 @@ def provenance(runs: list[dict], table: bytes) -> dict:
         },
         "environments": environments,
         "wall_time_seconds": round(sum(run["seconds"] for run in runs)),
-        "first_run": min(run["date"] for run in runs),
-        "last_run": max(run["date"] for run in runs),
+        "trained": trained(runs),
     }
 
 

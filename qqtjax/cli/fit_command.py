@@ -59,8 +59,8 @@ def fit(
 ) -> out.Answer:
     """Fit a law to measured runs and print its parameters with standard errors.
 
-    All rows are fitted, mixtures included. Without RUNS the runs that come with qqtjax are fitted; wordclip-C and
-    wordclip-R name them. A table of several metrics gives one fit for each.
+    All rows are fitted, mixtures included. Without RUNS the runs that come with qqtjax are fitted; wordclip-C,
+    wordclip-R and wordclip-V name them. A table of several metrics gives one fit for each.
     """
     from qqtjax.fit import LBFGS, Adam, LevenbergMarquardt, fit_metrics
     from qqtjax.io.saved import fit_to_dict

@@ -108,7 +108,7 @@ Output = Annotated[
 ]
 Json = Annotated[bool, option("--json", group=OUTPUT, help="Print one JSON document on standard output, nothing else.")]
 
-EMBEDDED = {"wordclip-C": "C", "wordclip-R": "R"}
+EMBEDDED = {"wordclip-C": "C", "wordclip-R": "R", "wordclip-V": "V"}
 
 
 class Reading(NamedTuple):

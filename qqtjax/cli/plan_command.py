@@ -92,8 +92,8 @@ def plan(
     """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
 
     RUNS may also be a fit that qqt fit -o wrote. Without RUNS: the runs that come with qqtjax (wordclip-C; also
-    wordclip-R). Pools measured alone are fitted, and measured mixtures show how well the fit predicts what it has
-    not seen; without such pools every row is fitted.
+    wordclip-R, wordclip-V). Pools measured alone are fitted, and measured mixtures show how well the fit predicts
+    what it has not seen; without such pools every row is fitted.
     """
     from qqtjax.io.saved import fit_to_dict
     from qqtjax.plan import plan as make_plan
