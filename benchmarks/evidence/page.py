@@ -158,7 +158,7 @@ def optimised_summary(best: Mapping[str, pd.DataFrame]) -> str:
 def write(
     tables: Mapping[tuple[str, str], Table],
     best: Mapping[str, pd.DataFrame],
-    rest: Mapping[str, pd.DataFrame],
+    rest: Mapping[str, Mapping[str, pd.DataFrame]],
     carried: Mapping[str, float],
     dilutions: Mapping[str, list[float]],
     spreads: Mapping[str, Mapping[str, float]],
@@ -225,16 +225,14 @@ drawing of C and R is development data: their intervals are no test. Sd over see
             f"### Family {family}\n\nDifferences per redraw with the sd over seeds.\n\n{optimised_table(table)}"
         )
     parts.append(
-        "## Decided after the runs\n\nThe effective-samples law fits the unfiltered remainder badly (its "
-        "single pools leave twice "
-        "the residual of the utility law's). Mixture error over the mixtures without the remainder, headline "
-        "window, the same "
-        "fits:\n\n"
+        "## Decided after the runs\n\nThe effective-samples law fits single pools badly where the unfiltered remainder "
+        "is among them. The rival's better case: remainder neither fitted nor drawn from nor to be chosen, headline "
+        "window, dilution 1:\n\n"
         + grid(
-            ["predictor", *(f"family {family}" for family in rest)],
+            ["predictor", *(f"{family}: {metric}" for family, both in rest.items() for metric in both)],
             [
-                [name, *(interval(table[name]).show() for table in rest.values())]
-                for name in next(iter(rest.values())).columns
+                [name, *(interval(table[name]).show() for both in rest.values() for table in both.values())]
+                for name in rest["V"]["regret"].columns
             ],
         )
     )

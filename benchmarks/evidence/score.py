@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,21 @@ import pandas as pd
 
 from benchmarks import record
 from benchmarks.evidence import metrics, page
-from benchmarks.evidence.measured import BUDGETS, HEADLINE, OPTIMISED_UNITS, PILOT_BUDGETS, UNIT, WINDOWS, read_runs
+from benchmarks.evidence.measured import (
+    BUDGETS,
+    HEADLINE,
+    OPTIMISED_UNITS,
+    PILOT_BUDGETS,
+    UNIT,
+    WINDOWS,
+    inside,
+    read_runs,
+)
 from benchmarks.evidence.metrics import Interval, interval
-from benchmarks.evidence.predict import best_dilution, grid, measured_on, predict
+from benchmarks.evidence.predict import best_dilution, fit_laws, grid, measured_on, predict, to_runs
 from benchmarks.wordclip import settings, train
 from benchmarks.wordclip.stored import read
+from qqtjax.errors import QQTWarning
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.runs import Pools
 
@@ -131,19 +142,29 @@ def score(family: str, window: str, predictions: pd.DataFrame, frame: pd.DataFra
     return Table(figures, len(mixtures), len(points), len(budgets))
 
 
-def without_remainder(predictions: pd.DataFrame, frame: pd.DataFrame, family: str) -> pd.DataFrame:
-    """Mixture error in the headline window over mixtures that do not draw from the remainder; a row a redraw."""
-    last = list(settings.FAMILIES[family])[-1]
-    kept = [each.name for each in metrics.scored(family) if each.role == "mixture" and last not in each.weights]
-    rows = predictions.loc[
-        (predictions["family"] == family) & (predictions["window"] == HEADLINE) & predictions["run"].isin(kept)
-    ]
-    names = [name for name in rows.columns if name not in KEYS]
-    mean = frame.loc[(frame["family"] == family) & frame["seed"].isin(settings.SEEDS)]
-    truth = mean.groupby(["redraw", "run", "samples_seen"])["error"].mean()
-    where = pd.MultiIndex.from_frame(rows[["redraw", "run", "samples_seen"]])
-    off = rows[names].sub(truth.reindex(where).to_numpy(), axis=0).abs()
-    return off.groupby(rows["redraw"]).mean()
+def without_remainder(frame: pd.DataFrame, family: str) -> dict[str, pd.DataFrame]:
+    """Headline window, remainder neither fitted nor drawn from: mixture error and regret; a row a redraw."""
+    *kept, last = settings.FAMILIES[family]
+    where = grid(family, WINDOWS[HEADLINE][1], ("single", "mixture"))
+    where = where.loc[[weights[-1] == 0 for weights in where["weights"]]].reset_index(drop=True)
+    for column in ("weights", "sizes"):
+        where[column] = [values[:-1] for values in where[column]]
+    mixed = where["run"].str.contains("-").to_numpy()
+    rows = frame.loc[(frame["family"] == family) & frame["seed"].isin(settings.SEEDS)]
+    alone = inside(rows.loc[(rows["role"] == "single") & (rows["pool"] != last)], WINDOWS[HEADLINE][0])
+    tables, off = [], {}
+    for redraw in settings.REDRAWS[family]:
+        own = to_runs(family, alone.loc[alone["redraw"] == redraw]).for_pools(kept)
+        predicted = {name: predict(fitted, where) for name, fitted in fit_laws(own).items()}
+        tables.append(where[["run", "samples_seen"]].assign(redraw=redraw, **predicted))
+        truth = measured_on(where, rows.loc[rows["redraw"] == redraw])
+        off[redraw] = {name: np.mean(np.abs(values - truth)[mixed]) for name, values in predicted.items()}
+    table = pd.concat(tables)
+    names = [each.name for each in metrics.options(family) if each.name in set(where["run"])]
+    choices = {name: metrics.choose(table, family, name, False) for name in off[0]}
+    lost = metrics.regrets(choices, rows, names, [round(units * UNIT) for units in BUDGETS])
+    regret = pd.DataFrame({name: each.mean(axis=1) for name, each in lost.items()})
+    return {"mixture error": pd.DataFrame(off).T, "regret": regret}
 
 
 def optimised(frame: pd.DataFrame, family: str) -> pd.DataFrame:
@@ -223,7 +244,9 @@ def main() -> None:
     predictions, dilutions = with_fitted_dilution(predictions, measured)
     tables = {(family, window): score(family, window, predictions, frame) for family in ORDER for window in WINDOWS}
     best = {family: optimised(frame, family) for family in ORDER}
-    rest = {family: without_remainder(predictions, frame, family) for family in ORDER}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QQTWarning)
+        rest = {family: without_remainder(frame, family) for family in ORDER}
     carried = json.loads((HERE / "fits.json").read_text())["carried_dilution"]
     spreads = spread(frame)
     events = order_of_events()
@@ -232,7 +255,11 @@ def main() -> None:
         "order": events,
         "per_redraw": plain(tables),
         "optimised": {family: table.round(6).to_dict("records") for family, table in best.items()},
-        "without_remainder": {family: table.round(6).to_dict() for family, table in rest.items()},
+        "without_remainder": {
+            f"{family} | {metric}": table.round(6).to_dict()
+            for family, both in rest.items()
+            for metric, table in both.items()
+        },
         "carried_dilution": carried,
         "fitted_dilution": dilutions,
         "spread": spreads,
