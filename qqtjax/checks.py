@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from qqtjax.runs import Runs
 
+# What a law calls the wear of repeated samples: one pool's, and all pools' with the symbol.
+WEAR = {"half_life": ("half-life", "half-lives (tau)"), "saturation": ("saturation", "saturations (R*)")}
 
-def check_runs(runs: Runs, repeats: bool = True) -> list[str]:
+
+def check_runs(runs: Runs, fields: Collection[str] = ("utility", "half_life")) -> list[str]:
     """Warnings about what the checkpoints leave open; nothing is refused.
 
     Args:
         runs: measured checkpoints.
-        repeats: does the law to be fitted know half-lives.
+        fields: the parameters of the law to be fitted. A `half_life` or a `saturation` is learnt from repeats only;
+            a law without `utility` tells its pools apart by `scale`.
 
     Returns:
         One line for each: a pool with one checkpoint or none, no repeated epoch anywhere, no checkpoint
@@ -29,21 +35,23 @@ def check_runs(runs: Runs, repeats: bool = True) -> list[str]:
         ['no checkpoint repeats any pool: the half-lives (tau) are not identified']
     """
     few, most, counts = epochs_of_pools(runs)
+    quality = "utility" if "utility" in fields else "scale"
+    wear, wears = next((words for name, words in WEAR.items() if name in fields), ("", ""))
     names = np.array(runs.pools.names)
     found = []
     if (counts == 0).any():
         found.append(f"no checkpoint uses {listed(names[counts == 0])}")
     if (counts == 1).any():
-        found.append(
-            f"one checkpoint only of {listed(names[counts == 1])}: utility and half-life are not both identified"
-        )
-    if repeats and len(runs) and not (most > 1).any():
-        found.append("no checkpoint repeats any pool: the half-lives (tau) are not identified")
+        left_open = f"{quality} and {wear} are not both identified" if wear else f"{quality} rests on that alone"
+        found.append(f"one checkpoint only of {listed(names[counts == 1])}: {left_open}")
+    if wear and len(runs) and not (most > 1).any():
+        found.append(f"no checkpoint repeats any pool: the {wears} are not identified")
     late = (counts > 0) & (few >= 1)
-    if repeats and late.any():
+    if wear and late.any():
+        tangled = ["utility", wear, "scale"] if quality == "utility" else ["scale", wear, "exponent"]
         which = "any pool" if late[counts > 0].all() else listed(names[late])
         found.append(
-            f"no checkpoint inside the first epoch of {which}: utility, half-life, scale and floor trade off "
+            f"no checkpoint inside the first epoch of {which}: {', '.join(tangled)} and floor trade off "
             "against each other, and predictions for fresh data may be far off although the fit looks good"
         )
     if runs.annealed is not None and not runs.annealed.all():

@@ -78,7 +78,7 @@ LawName = Annotated[
     option(
         group=FITTING,
         metavar="NAME",
-        help="utility (the default), effective_data, released_utility or power.",
+        help="utility (the default), effective_data, effective_samples, released_utility or power.",
     ),
 ]
 Starts = Annotated[

@@ -60,7 +60,7 @@ def plan(
     ] = None,
     order: Annotated[
         str | None,
-        o.option(group=QUESTION, metavar="POOL,..", help="Pools, best first; by default by fitted utility."),
+        o.option(group=QUESTION, metavar="POOL,..", help="Pools, best first; by default as the law ranks them."),
     ] = None,
     rule_epochs: Annotated[
         str,

@@ -92,7 +92,7 @@ def fit(
     if huber is not None and not huber > 0:
         raise InputError(f"huber {huber!r}: expected a positive number")
     solver = solver or LevenbergMarquardt()
-    warned = check_runs(runs, repeats=bool({"half_life", "saturation"} & {*law.ranges(runs)}))
+    warned = check_runs(runs, law.ranges(runs))
     for line in warned:
         warnings.warn(line, QQTWarning, stacklevel=2)
     space = search_space(law, runs, share, fixed, free, bounds)

@@ -40,7 +40,7 @@ def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: 
         h_i(k) = k up to k = 1,  1 + R_i* (1 - exp(-(k - 1) / R_i*)) beyond,
 
     evaluated as y = d + (sum_i U_i h_i / n0_i)^(-beta), since A and the c_i are identified only together. h has
-    no kink: its slope is 1 on both sides of k = 1.
+    no kink: its slope is 1 on both sides of k = 1, and so is the derivative returned there.
 
     Source: the repetition part of Muennighoff et al., "Scaling Data-Constrained Language Models", arXiv 2305.16264
     (one pool, c = 1); quality and saturation per pool are our extension.
@@ -63,12 +63,12 @@ def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: 
     weights, sizes = jnp.asarray(run.weights), jnp.asarray(real(run.sizes))
     unknown = jnp.isinf(sizes)
     known = jnp.where(unknown, 1.0, sizes)
-    drawn = jnp.asarray(real(run.samples_seen)) * weights
+    drawn, scale = jnp.asarray(real(run.samples_seen)) * weights, jnp.asarray(real(params.scale))
     epochs = jnp.where(unknown, 0.0, drawn / known)
     repeats = jnp.maximum(epochs - 1, 0.0)
     saturation = jnp.asarray(params.saturation)
     worth = jnp.minimum(epochs, 1.0) - saturation * jnp.expm1(-repeats / saturation)
-    effective = jnp.where(unknown, drawn / params.scale, known / params.scale * worth)
+    effective = jnp.where(unknown, drawn / scale, known / scale * worth)
     return mixed(params.floor, weights) + jnp.exp(-jnp.asarray(params.exponent) * jnp.log(jnp.sum(effective)))
 
 

@@ -201,7 +201,7 @@ class FittedLaw:
 
         Raises:
             InputError: an unknown pool, a size that is not positive, or a finite size for a pool whose half-life
-                was never measured because it was fitted as infinite.
+                or saturation was never measured because it was fitted as infinite.
         """
         changed = dict(zip(self.pools.names, self.pools.sizes, strict=True))
         reference = getattr(self.params, "reference_size", None)
@@ -209,6 +209,9 @@ class FittedLaw:
             place = self.pools.index(name)
             if reference is not None and np.isinf(np.asarray(reference)[place]) and np.isfinite(size):
                 raise InputError(f"pool {name!r} was fitted with an infinite size: its half-life is not known")
+            endless = self.seen is not None and np.isinf(self.pools.sizes[place]) and self.seen.epochs[place] == 0
+            if endless and hasattr(self.params, "saturation") and np.isfinite(size):
+                raise InputError(f"pool {name!r} was fitted with an infinite size: its saturation is not known")
             changed[name] = size
         return dataclasses.replace(self, pools=Pools.of(changed))
 

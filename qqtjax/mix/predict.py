@@ -67,3 +67,12 @@ def largest(params: Any, name: str) -> float | None:
     """The largest value of a parameter over the pools, or None for a law without it."""
     value = getattr(params, name, None)
     return None if value is None else float(np.max(np.asarray(value)))
+
+
+def tie_of_pools(params: Any) -> float | None:
+    """`scale`, in samples, where all pools tie and below which a law ranks them in reverse, or None.
+
+    Only laws whose pools differ in their slopes (`utility`) have one: where they differ in `scale` itself, as in
+    `laws.effective_samples`, they never tie on fresh data, and the law holds below it.
+    """
+    return largest(params, "scale") if hasattr(params, "utility") else None

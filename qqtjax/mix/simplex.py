@@ -60,12 +60,12 @@ def optimize_mixes(
 
         w <- project(w - eta_t g / |g|),   g = dy/dw along the simplex,   eta_t from 0.3 to 1e-7, geometric
 
-    The best iterate of the best start is kept, so the result is never worse than a start. Budgets and starts
-    are one vmapped jit; other budgets, or another number of them, do not compile anew. The error is piecewise
-    smooth with kinks at whole epochs; for `laws.utility` with b < 0 and dilution in [0, 1] it is convex in w,
-    for other laws the result is a local optimum. Nothing certifies it. A law that scans is searched with 300
-    instead of 1,200 steps; where pools times epochs (the most that the smallest pool alone would go through, up to
-    a power of two) exceed 512, with 100; where they exceed 2,048 the best start is returned instead.
+    The best iterate of the best start is kept, so the result is never worse than a start. Budgets and starts are one
+    vmapped jit; other budgets, or another number of them, do not compile anew. The error is piecewise smooth with
+    kinks at whole epochs; for `laws.utility` with b < 0 and dilution in [0, 1] and for `laws.effective_samples` it is
+    convex in w, for other laws the result is a local optimum. Nothing certifies it. A law that scans is searched with
+    300 instead of 1,200 steps; where pools times epochs (the most that the smallest pool alone would go through, up
+    to a power of two) exceed 512, with 100; where they exceed 2,048 the best start is returned instead.
 
     Args:
         fitted: the law.

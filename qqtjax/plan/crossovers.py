@@ -10,7 +10,7 @@ import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.repetition import bucket
-from qqtjax.mix.predict import error_table, errors_of, largest
+from qqtjax.mix.predict import error_table, errors_of, tie_of_pools
 
 # Two predictions this close (in log error) are a tie: rounding must not look like a crossing.
 TIE = 1e-12
@@ -40,9 +40,10 @@ class Crossing(NamedTuple):
 def search_range(
     fitted: FittedLaw, weights: np.ndarray, budgets: np.ndarray, horizon: float | None = None
 ) -> tuple[float, float]:
-    """Where crossings are searched: from just above `scale`, where all pools tie, to the horizon.
+    """Where crossings are searched: from just above `scale`, if all pools tie there, to the horizon.
 
-    The default horizon is 100 times the largest budget (or the most samples fitted, or `scale`). For laws that
+    A law whose pools do not tie is searched from a thousandth of the least budget. The default horizon is 100 times
+    the largest budget (or the most samples fitted, or 1,000 times `scale` or the largest pool). For laws that
     scan it is at most 512 epochs of the smallest pool or the largest budget, if that is more; 512 epochs where
     even 16 budgets beyond them would take more than 2^23 scan steps.
 
@@ -52,8 +53,9 @@ def search_range(
         budgets: `[B]`, may be empty.
         horizon: the caller's own, samples seen.
     """
-    scale = largest(fitted.params, "scale")
-    known = list(budgets) or ([fitted.seen.samples_seen[1]] if fitted.seen else [1e3 * (scale or 1.0)])
+    scale, sizes = tie_of_pools(fitted.params), fitted.pools.sizes
+    unit = scale or float(np.max(sizes[np.isfinite(sizes)], initial=1.0))
+    known = list(budgets) or [fitted.seen.samples_seen[1] if fitted.seen else 1e3 * unit]
     reach = float(max(known))
     low = scale * (1 + 1e-6) if scale else 1e-3 * float(min(known))
     high = horizon or BEYOND_LARGEST_BUDGET * max(reach, low)

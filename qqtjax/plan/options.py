@@ -32,7 +32,8 @@ class Option(NamedTuple):
 def quality_order(fitted: FittedLaw, order: Sequence[str] | None = None) -> list[int]:
     """Positions of the pools from best to worst: the caller's order, else by fitted utility, least b first.
 
-    Pools of equal utility, and all pools of a law without one per pool, keep the order of `fitted.pools`.
+    Pools of a law without utilities are ranked by `scale`, least n0 first: their samples are worth most. Equal
+    pools, and all pools of a law with neither per pool, keep the order of `fitted.pools`.
 
     Args:
         fitted: the law.
@@ -49,8 +50,9 @@ def quality_order(fitted: FittedLaw, order: Sequence[str] | None = None) -> list
             wrong = f"misses {', '.join(missing)}" if missing else "names a pool twice"
             raise InputError(f"order {', '.join(order)}: {wrong}; expected every pool once, best first")
         return chosen
-    utility = np.asarray(getattr(fitted.params, "utility", 0.0), np.float64)
-    return [int(i) for i in np.argsort(np.broadcast_to(utility, (count,)), kind="stable")]
+    name = "utility" if hasattr(fitted.params, "utility") else "scale"
+    worth = np.asarray(getattr(fitted.params, name, 0.0), np.float64)
+    return [int(i) for i in np.argsort(np.broadcast_to(worth, (count,)), kind="stable")]
 
 
 def nested_filters(pools: Pools, order: Sequence[int]) -> list[Option]:

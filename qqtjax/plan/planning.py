@@ -10,7 +10,7 @@ import numpy as np
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
 from qqtjax.mix import optimize_mixes, whole_samples
-from qqtjax.mix.predict import error_table, largest
+from qqtjax.mix.predict import error_table, tie_of_pools
 from qqtjax.mix.simplex import LOCAL
 from qqtjax.plan.crossovers import every_epoch_until, find_crossings, frontier, search_range
 from qqtjax.plan.evidence import mixture_evidence
@@ -78,7 +78,7 @@ def plan(
         flops_per_sample: the price of one sample seen.
         filters: `{name: [pool, ...]}`: uniform sampling of a union.
         mixes: `{name: {pool: share}}`.
-        order: pool names, best first; by default by fitted utility.
+        order: pool names, best first; by default by fitted utility (or `scale`, where the law has none).
         max_epochs_rule: epochs that the rule of thumb allows.
         sizes: `{pool: samples}` to plan for, where they differ from the fitted ones.
         target_error: also find the cheapest budget that reaches this error.
@@ -145,7 +145,7 @@ def plan(
         source=fitted.source,
         metric=fitted.metric,
         pools={fitted.pools.names[i]: float(fitted.pools.sizes[i]) for i in ranked},
-        scale=largest(fitted.params, "scale"),
+        scale=tie_of_pools(fitted.params),
         rule_epochs=question.rule_epochs,
         certificate=LOCAL,
         rows=rows,
@@ -221,7 +221,7 @@ def _row_warnings(
     fitted: FittedLaw, budget: float, recipes: Sequence[Recipe], best: Recipe, mix: Recipe, searched: bool
 ) -> tuple[str, ...]:
     warnings = []
-    scale = largest(fitted.params, "scale")
+    scale = tie_of_pools(fitted.params)
     if scale and budget < scale:
         warnings.append(
             f"below the scale of {scale:.4g} samples, where all pools tie: the law ranks filters in reverse"
@@ -247,7 +247,7 @@ def _warnings(fitted: FittedLaw, question: _Question, rows: Sequence[PlanRow], h
     unknown = [name for name, size in sizes.items() if np.isinf(size)]
     if unknown and len(fitted.pools) > 1:
         warnings.append(f"no union with {', '.join(unknown)}: its size is not known; it is shown alone")
-    scale = largest(fitted.params, "scale")
+    scale = tie_of_pools(fitted.params)
     if scale:
         picked = [recipe.weights for row in rows for recipe in (row.best, row.mix)]
         small = [name for name, size in sizes.items() if any(each[name] * scale > size for each in picked)]
@@ -306,7 +306,7 @@ def _target(fitted: FittedLaw, question: _Question, high: float) -> Target | Non
     if error is None:
         return None
     weights = np.stack([option.weights for option in question.options])
-    low = largest(fitted.params, "scale") or high * 1e-6
+    low = tie_of_pools(fitted.params) or high * 1e-6
     budgets = cheapest_budgets(fitted, weights, error, low, high)
     place = int(np.argmin(budgets))
     cheapest = float(budgets[place])

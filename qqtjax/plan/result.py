@@ -156,7 +156,8 @@ class Plan:
         source: where its parameters come from.
         metric: what the error measures.
         pools: `{name: size}`, best first; these sizes were planned for.
-        scale: n0 in samples, below which the law is not meant to be used; None for a law without one.
+        scale: n0 in samples, where all pools tie and below which the law is not meant to be used; None for a law
+            whose pools do not tie.
         rule_epochs: most epochs under the rule of thumb.
         certificate: what is known about how good the mixes are.
         rows: one a budget.
