@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.wordclip import data
 from benchmarks.wordclip.model import Config, Trainer
-from benchmarks.wordclip.stored import environment, read, say, train_missing
+from benchmarks.wordclip.stored import environment, has_vectors, read, say, train_missing
 
 RUNS = Path(__file__).parent / "runs"
 TABLE = Path(__file__).parents[1] / "results" / "theorem_runs.csv"
@@ -146,6 +146,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batches", nargs="+", type=int, choices=BATCHES, default=BATCHES)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time, one core each")
     args = parser.parse_args(arguments)
+    if args.processes < 1:
+        parser.error(f"--processes {args.processes}: expected at least 1")
+    if not has_vectors():
+        return 2
     jobs = [job for job in all_jobs() if job.batch in args.batches]
     try:
         train_missing(jobs, args.processes)

