@@ -1,5 +1,6 @@
 """The README names the whole public interface, and its commands parse."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -40,3 +41,34 @@ def test_commands_of_the_readme_parse(command):
     found = group.get_command(context, name)
     assert found is not None
     found.make_context(name, arguments, parent=context)
+
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def short(values):
+    """The mean as the README writes it: .0119."""
+    return f"{sum(values) / len(values):.4f}".lstrip("0")
+
+
+def test_the_first_screen_quotes_the_evidence():
+    figures = json.loads((RESULTS / "evidence.json").read_text())["figures"]["per_redraw"]
+    trust = README[README.index("## How far to trust it") : README.index("## The main job")]
+    headline = figures["V | 0.25 to 20"]
+    for metric, names in {
+        "mixture error": ("utility, dilution 1", "utility, dilution 0", "blind", "interpolation", "effective samples"),
+        "regret": ("utility, dilution 1", "always the best pool", "at most 4 epochs"),
+        "regret of filters": ("utility, dilution 1", "at most 4 epochs"),
+    }.items():
+        for name in names:
+            assert short([*headline[metric][name].values()]) in trust, (metric, name)
+    for family in "VCR":
+        assert short([*figures[f"{family} | pilot"]["regret"]["utility, dilution 1"].values()]) in trust
+
+
+def test_the_first_screen_quotes_the_theorem():
+    figures = json.loads((RESULTS / "theorem.json").read_text())["figures"]["scaled"]
+    trust = README[README.index("## How far to trust it") : README.index("## The main job")]
+    for found in figures.values():
+        gammas = [each["shape 1"]["gamma"] for each in found["profile"]]
+        assert f"{sum(gammas) / len(gammas):.2f}".lstrip("0") in trust

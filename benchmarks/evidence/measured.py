@@ -27,9 +27,16 @@ OPTIMISED_UNITS = (4, 8, 16, 32)
 
 
 def read_runs(roles: tuple[str, ...]) -> pd.DataFrame:
-    """One row a checkpoint of every finished run with one of these roles; `units` beside the table's columns."""
+    """One row a checkpoint of every finished run with one of these roles; `units` beside the table's columns.
+
+    Raises:
+        SystemExit: no run has been finished.
+    """
     jobs = train.all_jobs(list(settings.FAMILIES), roles)
-    frame = pd.DataFrame(table_rows([run for job in jobs if (run := read(job))]))
+    runs = [run for job in jobs if (run := read(job))]
+    if not runs:
+        raise SystemExit("no finished runs: python -m benchmarks.wordclip.train")
+    frame = pd.DataFrame(table_rows(runs))
     frame["error"] = frame["error"].astype(float)
     frame["units"] = frame["samples_seen"] / UNIT
     return frame

@@ -159,6 +159,11 @@ def main() -> None:
     if not {*mixtures["family"]} <= {"C", "R"} or {*mixtures["redraw"]} != {0}:
         print("note: mixtures of redraws have been trained already; they are not read", file=sys.stderr)
     mixtures = mixtures.loc[mixtures["seed"].isin(settings.SEEDS)]
+    if not {("C", 0), ("R", 0)} <= {*zip(mixtures["family"], mixtures["redraw"], strict=True)}:
+        raise SystemExit(
+            "the mixtures of the first drawings of C and R are missing: python -m benchmarks.wordclip.train "
+            "--families C R"
+        )
     fits: dict[tuple[str, str, int], dict[str, FittedLaw]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QQTWarning)
