@@ -194,7 +194,10 @@ drawing of C and R is development data: their intervals are no test. Sd over see
             f"units)\n\n{describe(table, count[family])}\n\n"
             f"{family_table(table)}\n\nPaired:\n\n{paired_table(table)}"
         )
-    parts.append("## All windows\n\nA window is fitted and scored; the last column is the pilot.")
+    parts.append(
+        "## All windows\n\nA window is fitted and scored; the last column is the pilot. Mixtures, redraws and "
+        "seeds as above, checkpoints and budgets as far as they lie in the window; ± as above."
+    )
     for family in NAMES:
         for metric in ("mixture error", "regret"):
             parts.append(f"### Family {family}\n\n{all_windows(tables, family, metric)}")
@@ -217,7 +220,7 @@ drawing of C and R is development data: their intervals are no test. Sd over see
         "pools of redraws 0 "
         "and 1, trained with three seeds; the best filter and the best hand-made mix are chosen on one half of "
         "the cells and "
-        "valued on the other. Negative: the optimised weights are better. Over four budgets:\n\n"
+        "valued on the other. Negative: the optimised weights are better. Two redraws, three seeds, four budgets:\n\n"
         + optimised_summary(best)
     )
     for family, table in best.items():

@@ -133,6 +133,20 @@ def write_table(jobs: list[Job]) -> None:
         for checkpoint in run["checkpoints"]
     ]
     pd.DataFrame(rows).to_csv(TABLE, index=False, lineterminator="\n")
+    runs = [run for job in jobs if (run := read(job))]
+    provenance = {
+        "command": "python -m benchmarks.theorem.train",
+        "runs": len(runs),
+        "wall_time_seconds": round(sum(run["seconds"] for run in runs)),
+        "first_run": min(run["date"] for run in runs),
+        "last_run": max(run["date"] for run in runs),
+        "environments": list({json.dumps(run["environment"]): run["environment"] for run in runs}.values()),
+        "configs": {
+            f"batch {job.batch}{'' if job.scaled else ', unscaled'}": asdict(configure(job.batch, job.scaled))
+            for job in jobs
+        },
+    }
+    TABLE.with_suffix(".json").write_text(json.dumps(provenance, indent=1) + "\n")
     say(f"wrote {TABLE.name}: {len(rows)} checkpoints")
 
 
