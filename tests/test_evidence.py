@@ -1,13 +1,16 @@
 """The evidence's own arithmetic, on errors whose answers are known; and that the committed files fit together."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.evidence import metrics, predict
-from benchmarks.evidence.measured import BUDGETS, HEADLINE, UNIT, WINDOWS
+from benchmarks.evidence import metrics, page, predict, score
+from benchmarks.evidence.measured import BUDGETS, HEADLINE, UNIT, WINDOWS, read_finished, read_table
+from benchmarks.record import RESULTS
 from benchmarks.theorem import analyse
-from benchmarks.wordclip import settings
+from benchmarks.wordclip import settings, train
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.runs import Pools
 
@@ -105,6 +108,39 @@ def test_interpolation_is_the_weighted_mean_of_the_single_curves():
     assert predict.interpolate(where, alone, "V") == pytest.approx(expected)
 
 
+def test_the_table_of_the_package_is_all_that_scoring_needs(monkeypatch, tmp_path):
+    """No finished run and no word vectors: every option of every cell and the optimised weights are in the table."""
+    monkeypatch.setattr(train, "RUNS", tmp_path)
+    assert read_finished(("single", "mixture", "optimised")).empty
+    table = read_table(("single", "mixture", "optimised"))
+    found = table.groupby(["run", "redraw", "seed"]).size().to_dict()
+    jobs = train.all_jobs(list(settings.FAMILIES), ("single", "mixture", "optimised"))
+    assert found == {(job.setting.name, job.redraw, job.seed): len(job.setting.checkpoints) for job in jobs}
+    assert table["units"].min() == 0.25
+    assert table["units"].max() == 32
+
+
+@pytest.mark.parametrize("family", ["V", "C", "R"])
+def test_the_stored_figures_are_those_of_the_committed_predictions_and_table(family):
+    table = read_table(("single", "mixture"))
+    found = score.score(family, HEADLINE, pd.read_csv(HERE / "predictions.csv"), table).per_redraw
+    stored = json.loads((RESULTS / "evidence.json").read_text())["figures"]["per_redraw"][f"{family} | {HEADLINE}"]
+    for metric, figures in found.items():
+        for name, per_redraw in figures.items():
+            assert list(stored[metric][name].values()) == pytest.approx(per_redraw.tolist(), abs=2e-6), (metric, name)
+
+
+def test_a_predictor_that_beats_the_law_in_every_redraw_is_listed_as_a_loss():
+    errors = pd.DataFrame(
+        {page.FIRST: [0.02, 0.021, 0.019], "better": [0.01, 0.011, 0.008], "noisy": [0.01, 0.03, 0.0]}
+    )
+    same = pd.DataFrame({name: errors[page.FIRST] for name in (page.FIRST, *metrics.RULES)})
+    table = score.Table({"mixture error": errors, "differences": errors * 0 + 1, "regret": same}, 1, 1, 1)
+    table.per_redraw["regret of filters"] = same
+    listed = page.losses({("V", HEADLINE): table}).splitlines()[-1]
+    assert listed.startswith(f"| V | {HEADLINE} | better (+0.0103 ± 0.0014) | none | none | none |")
+
+
 def test_committed_predictions_hold_every_option_at_every_budget():
     table = pd.read_csv(HERE / "predictions.csv")
     for family, redraws in settings.REDRAWS.items():
@@ -141,6 +177,20 @@ def test_the_law_free_slope_grows_with_gamma_from_zero():
 )
 def test_the_verdict_follows_the_protocol(values, expected):
     assert analyse.verdict(metrics.interval(values)) == expected
+
+
+def test_slopes_over_parts_of_the_range_are_the_exponents_planted_there():
+    bent = {size: 4.0 * max(size / 10_000, 1.0) ** 0.5 for size in analyse.SIZES}
+    steep = {size: 4.0 * (size / 10_000) ** 1.0 for size in analyse.SIZES}
+    found = {
+        "behind": [{size: (value, False, False) for size, value in each.items()} for each in (bent, bent)],
+        "half_lives": [list(steep.values()), list(steep.values())],
+    }
+    rows = analyse.part_rows({64: found})
+    assert rows == [
+        ["64", "epochs until behind", "0.00 ± 0.00", "0.50 ± 0.00"],
+        ["64", "own half-life", "1.00 ± 0.00", "1.00 ± 0.00"],
+    ]
 
 
 def test_a_run_that_never_falls_behind_is_censored():

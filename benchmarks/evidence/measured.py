@@ -1,4 +1,4 @@
-"""Finished runs of word-CLIP as tables, and the windows that the protocol names."""
+"""Runs of word-CLIP as tables, and the windows that the protocol names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks.wordclip import settings, train
 from benchmarks.wordclip.model import Config
 from benchmarks.wordclip.stored import read
-from benchmarks.wordclip.table import table_rows
+from benchmarks.wordclip.table import COLUMNS, table_rows
 
 QUARTER = Config().steps_per_quarter * Config().batch_size
 UNIT = 4 * QUARTER
@@ -26,20 +26,25 @@ PILOT_BUDGETS = (10, 12, 16, 20, 24, 32)
 OPTIMISED_UNITS = (4, 8, 16, 32)
 
 
-def read_runs(roles: tuple[str, ...]) -> pd.DataFrame:
-    """One row a checkpoint of every finished run with one of these roles; `units` beside the table's columns.
+def read_table(roles: tuple[str, ...]) -> pd.DataFrame:
+    """One row a checkpoint of the runs with these roles in the table that comes with the package.
 
-    Raises:
-        SystemExit: no run has been finished.
+    The table's columns, and `units` (samples seen over 9,984). Nothing has to be trained for it.
     """
-    jobs = train.all_jobs(list(settings.FAMILIES), roles)
-    runs = [run for job in jobs if (run := read(job))]
-    if not runs:
-        raise SystemExit("no finished runs: python -m benchmarks.wordclip.train")
-    frame = pd.DataFrame(table_rows(runs))
-    frame["error"] = frame["error"].astype(float)
-    frame["units"] = frame["samples_seen"] / UNIT
-    return frame
+    return with_units(pd.read_csv(train.SHIPPED / "wordclip.csv"), roles)
+
+
+def read_finished(roles: tuple[str, ...]) -> pd.DataFrame:
+    """As `read_table`, of the runs trained here so far; empty where none has been finished."""
+    runs = [run for job in train.all_jobs(list(settings.FAMILIES), roles) if (run := read(job))]
+    frame = pd.DataFrame(table_rows(runs), columns=list(COLUMNS))
+    return with_units(frame.astype({"error": float}), roles)
+
+
+def with_units(frame: pd.DataFrame, roles: tuple[str, ...]) -> pd.DataFrame:
+    """The rows with these roles, with their samples seen in units."""
+    kept = frame.loc[frame["role"].isin(roles)].reset_index(drop=True)
+    return kept.assign(units=kept["samples_seen"] / UNIT)
 
 
 def inside(frame: pd.DataFrame, units: tuple[float, float]) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 """Score the committed predictions against the runs that test them, as `benchmarks/PROTOCOL.md` says.
 
-    python -m benchmarks.wordclip.train
     python -m benchmarks.evidence.score
 
-Errors come from the finished runs, predictions from the files that `benchmarks.evidence.predict` wrote before those
-runs were made; nothing is fitted here but the dilution that sees mixtures, which is reported apart.
+Errors come from the table that `benchmarks.wordclip.train` wrote and that comes with the package, predictions from the
+files that `benchmarks.evidence.predict` wrote before those runs were made: nothing has to be trained. Nothing is fitted
+here but the dilution that sees mixtures and the fits without the remainder, which are reported apart.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from benchmarks.evidence.measured import (
     UNIT,
     WINDOWS,
     inside,
-    read_runs,
+    read_table,
 )
 from benchmarks.evidence.metrics import Interval, interval
+from benchmarks.evidence.page import FIRST
 from benchmarks.evidence.predict import best_dilution, fit_laws, grid, measured_on, predict, to_runs
-from benchmarks.wordclip import settings, train
-from benchmarks.wordclip.stored import read
+from benchmarks.wordclip import settings
+from benchmarks.wordclip.train import SHIPPED
 from qqtjax.errors import QQTWarning
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.runs import Pools
 
 HERE = Path(__file__).parent
 KEYS = ("family", "redraw", "window", "run", "samples_seen")
-FIRST = "utility, dilution 1"
 SHAPES = ("utility", "utility, shape free")
 ORDER = ("V", "C", "R")
 
@@ -216,29 +216,27 @@ def plain(tables: dict[tuple[str, str], Table]) -> dict[str, Any]:
 
 
 def committed(path: Path) -> str:
-    """When a file entered the history of the repository; empty where there is none."""
-    command = ["git", "log", "--diff-filter=A", "--format=%cI", "--", str(path)]
+    """When a file was last changed in the history of the repository; empty where there is none."""
+    command = ["git", "log", "-1", "--format=%cI", "--", str(path)]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True).stdout.split()
+        return subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return found[-1] if found else ""
 
 
 def order_of_events() -> dict[str, str]:
-    """Protocol, predictions, and the first of the runs that test them."""
-    jobs = train.all_jobs(["V"], ("mixture", "optimised"))
-    first = min(run["date"] for job in jobs if (run := read(job)))
+    """Last change of the protocol and of the predictions, and the first of the runs that test them."""
+    trained = json.loads((SHIPPED / "wordclip.json").read_text())["trained"]["V"]
     return {
-        "protocol": committed(HERE.parent / "PROTOCOL.md"),
-        "predictions": committed(HERE / "predictions.csv"),
-        "first mixture of family V": first,
+        "protocol, last change": committed(HERE.parent / "PROTOCOL.md"),
+        "predictions, last change": committed(HERE / "predictions.csv"),
+        "first mixture of family V": min(trained[role]["first"] for role in ("mixture", "optimised")),
     }
 
 
 def main() -> None:
     """Score everything and write the page."""
-    frame = read_runs(("single", "mixture", "optimised"))
+    frame = read_table(("single", "mixture", "optimised"))
     measured = frame.loc[(frame["role"] == "mixture") & frame["seed"].isin(settings.SEEDS)]
     predictions = pd.read_csv(HERE / "predictions.csv")
     predictions, dilutions = with_fitted_dilution(predictions, measured)
