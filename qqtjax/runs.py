@@ -97,9 +97,11 @@ class Run:
     Attributes:
         weights: `[P]` share of the training samples drawn from each pool (w_i); they sum to 1.
         sizes: `[P]` unique samples of each pool that the run draws from (N_i); `inf` is allowed.
-        samples_seen: `[]` samples seen so far, repeats counted (n).
+        samples_seen: `[]` samples seen so far, repeats counted (n); those of this run alone.
         model_size: `[]` parameters of the model, where a law needs it.
         compute: `[]` FLOPs, where a law needs it.
+        seen_before: `[P]` samples of each pool that the model had been trained on before this run, repeats
+            counted (e_i); None for a model that starts from scratch.
 
     Example:
         >>> Run(weights=np.array([0.5, 0.5]), sizes=np.array([1e6, 1e6]), samples_seen=4e6).samples_seen
@@ -111,6 +113,7 @@ class Run:
     samples_seen: ArrayLike
     model_size: ArrayLike | None = None
     compute: ArrayLike | None = None
+    seen_before: ArrayLike | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

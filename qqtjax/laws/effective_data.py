@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from qqtjax.laws.continued import refuse_seen_before
 from qqtjax.laws.law import Law
 from qqtjax.laws.repetition import bucket_for, count_epochs, decay, decay_rate, real
 from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, mixed, utility_ranges
@@ -43,6 +44,7 @@ def effective_data_law(params: UtilityParams, run: Run, max_epochs: int | None =
 
     Raises:
         MaxEpochsError: traced without `max_epochs`.
+        InputError: the run has `seen_before`, which this law does not know.
 
     Example:
         >>> import numpy as np
@@ -52,6 +54,7 @@ def effective_data_law(params: UtilityParams, run: Run, max_epochs: int | None =
         >>> round(float(effective_data_law(p, r)), 4)
         0.7137
     """
+    refuse_seen_before("effective_data", run)
     if max_epochs is None:
         max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes)
     weights, total = jnp.asarray(run.weights), jnp.asarray(real(run.samples_seen))
@@ -95,5 +98,6 @@ effective_data = Law(
     ranges=utility_ranges,
     per_pool=("utility", "half_life"),
     scans=lambda params: True,
+    convex=lambda params: False,  # not proved
     symbols=SYMBOLS,
 )

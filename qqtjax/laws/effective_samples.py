@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, tree_util
 from jax.typing import ArrayLike
 
+from qqtjax.laws.continued import overall_weights
 from qqtjax.laws.law import Law, Range
 from qqtjax.laws.repetition import real
 from qqtjax.laws.utility import mixed, utility_ranges
@@ -40,10 +42,12 @@ def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: 
         h_i(k) = k up to k = 1,  1 + R_i* (1 - exp(-(k - 1) / R_i*)) beyond,
 
     evaluated as y = d + (sum_i U_i h_i / n0_i)^(-beta), since A and the c_i are identified only together. h has
-    no kink: its slope is 1 on both sides of k = 1, and so is the derivative returned there.
+    no kink: its slope is 1 on both sides of k = 1, and so is the derivative returned there. For a model that is
+    trained on, exposures add: k_i = (e_i + n w_i) / U_i with e_i = `seen_before_i`, and a floor per pool is averaged
+    over all samples.
 
     Source: the repetition part of Muennighoff et al., "Scaling Data-Constrained Language Models", arXiv 2305.16264
-    (one pool, c = 1); quality and saturation per pool are our extension.
+    (one pool, c = 1); quality and saturation per pool, and earlier training, are our extension.
 
     Args:
         params: see `EffectiveSamplesParams`.
@@ -60,16 +64,19 @@ def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: 
         >>> round(float(effective_samples_law(p, r)), 4)
         0.6
     """
-    weights, sizes = jnp.asarray(run.weights), jnp.asarray(real(run.sizes))
+    sizes = jnp.asarray(real(run.sizes))
     unknown = jnp.isinf(sizes)
     known = jnp.where(unknown, 1.0, sizes)
-    drawn, scale = jnp.asarray(real(run.samples_seen)) * weights, jnp.asarray(real(params.scale))
+    drawn, scale = jnp.asarray(real(run.samples_seen)) * run.weights, jnp.asarray(real(params.scale))
+    if run.seen_before is not None:
+        drawn = drawn + real(run.seen_before)
     epochs = jnp.where(unknown, 0.0, drawn / known)
     repeats = jnp.maximum(epochs - 1, 0.0)
     saturation = jnp.asarray(params.saturation)
     worth = jnp.minimum(epochs, 1.0) - saturation * jnp.expm1(-repeats / saturation)
     effective = jnp.where(unknown, drawn / scale, known / scale * worth)
-    return mixed(params.floor, weights) + jnp.exp(-jnp.asarray(params.exponent) * jnp.log(jnp.sum(effective)))
+    excess = jnp.exp(-jnp.asarray(params.exponent) * jnp.log(jnp.sum(effective)))
+    return mixed(params.floor, overall_weights(run)) + excess
 
 
 def effective_samples_ranges(runs: Runs) -> dict[str, Range]:
@@ -83,6 +90,11 @@ def effective_samples_ranges(runs: Runs) -> dict[str, Range]:
     }
 
 
+def effective_samples_convex(params: EffectiveSamplesParams) -> bool:
+    """Is the error convex in the weights: D' is concave in them, and a negative power of it falls, convex."""
+    return all(bool(np.all(np.asarray(each) > 0)) for each in (params.scale, params.exponent, params.saturation))
+
+
 effective_samples = Law(
     name="effective_samples",
     function=effective_samples_law,
@@ -90,5 +102,6 @@ effective_samples = Law(
     ranges=effective_samples_ranges,
     per_pool=("scale", "saturation"),
     scans=lambda params: False,
+    convex=effective_samples_convex,
     symbols={"scale": "n0", "floor": "d", "exponent": "beta", "saturation": "R*"},
 )

@@ -76,6 +76,19 @@ class Diagnostics:
     settings: dict[str, Any]
 
 
+def length_for(law: Law, params: Any, run: Run) -> int | None:
+    """The static `max_epochs` that a law needs for these runs, earlier training included; None where it needs none.
+
+    Args:
+        law: any law.
+        params: its parameters.
+        run: one run, or a batch of runs, with known values.
+    """
+    if not law.scans(params) and run.seen_before is None:
+        return None
+    return bucket_for(run.samples_seen, run.weights, run.sizes, run.seen_before)
+
+
 @partial(jax.jit, static_argnums=(0, 3))
 def _evaluate(law: Law, params: Any, run: Run, max_epochs: int | None) -> Array:
     return jax.vmap(lambda one: law(params, one, max_epochs))(run)
@@ -87,17 +100,16 @@ def evaluate(law: Law, params: Any, run: Run) -> np.ndarray:
     Args:
         law: any law.
         params: its parameters.
-        run: a batched `Run`: `weights[M, P]`, `sizes[M, P]`, `samples_seen[M]`.
+        run: a batched `Run`: `weights[M, P]`, `sizes[M, P]`, `samples_seen[M]`, and perhaps `seen_before[M, P]`.
 
     Returns:
         `[M]` errors.
     """
-    seen = np.asarray(run.samples_seen, np.float64)
-    count = len(seen)
+    count = len(np.asarray(run.samples_seen))
     if count == 0:
         return np.zeros(0)
     with jax.enable_x64(True):
-        max_epochs = bucket_for(seen, run.weights, run.sizes) if law.scans(params) else None
+        max_epochs = length_for(law, params, run)
         # A power-of-two batch, so that a new number of runs rarely compiles anew.
         padded = 1 << (count - 1).bit_length()
         batch = jax.tree.map(
@@ -130,6 +142,8 @@ class FittedLaw:
         >>> paper = qqt.published("datacomp-tmars").utility
         >>> round(float(paper.predict({"top 10 %": 1}, 32e6)), 4)
         0.8296
+        >>> round(float(paper.predict({"top 10 %": 1}, 20e6, seen_before={"top 10 %": 12e6})), 4)
+        0.8296
     """
 
     law: Law
@@ -140,30 +154,42 @@ class FittedLaw:
     source: str = ""
     metric: str = "error"
 
-    def run(self, weights: Shares, samples_seen: float) -> Run:
-        """One `Run` on these pools: the weights as `{pool: share}` or `[P]`, the sizes filled in.
+    def run(self, weights: Shares, samples_seen: float, seen_before: Shares | None = None) -> Run:
+        """One `Run` on these pools, the sizes filled in.
+
+        Args:
+            weights: `{pool: share}` or `[P]`.
+            samples_seen: samples seen in this run.
+            seen_before: `{pool: samples}` (pools not named: 0) or `[P]` samples of earlier training, or None.
 
         Raises:
-            InputError: unknown pool, wrong weights, samples seen not above 0.
+            InputError: unknown pool, wrong weights, samples seen not above 0, earlier samples that are negative or
+                not finite or not one for each pool.
         """
         if not (np.ndim(samples_seen) == 0 and float(samples_seen) > 0):
             raise InputError(f"samples seen {samples_seen!r}: expected one positive number")
-        return Run(weights=self.pools.weights(weights), sizes=self.pools.sizes, samples_seen=float(samples_seen))
+        return Run(
+            weights=self.pools.weights(weights),
+            sizes=self.pools.sizes,
+            samples_seen=float(samples_seen),
+            seen_before=self._exposure(seen_before),
+        )
 
-    def predict(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
+    def predict(self, weights: Shares, samples_seen: ArrayLike, seen_before: Shares | None = None) -> np.ndarray:
         """Predicted error, float64.
 
         Args:
             weights: `{pool: share}`, `[P]`, or `[M, P]` for many mixes.
             samples_seen: samples seen; broadcast against the mixes.
+            seen_before: `{pool: samples}` or `[P]` samples of earlier training, the same for all, or None.
 
         Returns:
             Errors: the shape of `samples_seen` broadcast against the leading shape of `weights`.
 
         Raises:
-            InputError: unknown pool, wrong weights, samples seen not above 0.
+            InputError: as in `run`, or `seen_before` with a law that does not know it.
         """
-        dense = self._dense(weights)
+        dense, exposure = self._dense(weights), self._exposure(seen_before)
         seen = np.asarray(samples_seen, np.float64)
         if not np.all(seen > 0):
             raise InputError(f"samples seen {np.min(seen):g}: expected positive numbers")
@@ -173,6 +199,7 @@ class FittedLaw:
             weights=dense,
             sizes=np.broadcast_to(self.pools.sizes, dense.shape),
             samples_seen=np.broadcast_to(seen, shape).reshape(-1),
+            seen_before=None if exposure is None else np.broadcast_to(exposure, dense.shape),
         )
         return evaluate(self.law, self.params, batch).reshape(shape)
 
@@ -224,6 +251,22 @@ class FittedLaw:
             rows = np.asarray(weights, np.float64)
             return np.apply_along_axis(self.pools.weights, -1, rows)
         return self.pools.weights(weights)
+
+    def _exposure(self, seen_before: Shares | None) -> np.ndarray | None:
+        if seen_before is None:
+            return None
+        if isinstance(seen_before, Mapping):
+            exposure = np.zeros(len(self.pools))
+            for name, samples in seen_before.items():
+                exposure[self.pools.index(name)] += float(samples)
+        else:
+            exposure = np.asarray(seen_before, np.float64)
+            if exposure.shape != (len(self.pools),):
+                expected = f"one for each of {len(self.pools)} pools"
+                raise InputError(f"samples seen before of shape {exposure.shape}: expected {expected}")
+        if not np.all(np.isfinite(exposure)) or np.any(exposure < 0):
+            raise InputError(f"samples seen before {exposure.tolist()}: expected finite numbers >= 0")
+        return exposure
 
     def __str__(self) -> str:
         from qqtjax.laws.table import fitted_table

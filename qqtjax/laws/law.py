@@ -44,7 +44,10 @@ class Law:
         ranges: from measured runs to the `Range` of each field; fields without one are data of the pools
             (`reference_size`).
         per_pool: fields with one value a pool; the others are shared unless the caller says otherwise.
-        scans: does evaluating these parameters need a static `max_epochs`.
+        scans: does evaluating these parameters need a static `max_epochs`, for a run from scratch (`seen_before`
+            None); `length_for` of `laws.fitted` answers for any run.
+        convex: is the predicted error proved convex in the weights on the simplex for these parameters, for every
+            size and budget of runs from scratch. The parameters are concrete; leading axes mean all of them.
         symbols: the paper's symbol of each field, for tables.
     """
 
@@ -54,6 +57,7 @@ class Law:
     ranges: Callable[[Runs], dict[str, Range]]
     per_pool: tuple[str, ...]
     scans: Callable[[Any], bool]
+    convex: Callable[[Any], bool]
     symbols: dict[str, str]
 
     def __call__(self, params: Any, run: Run, max_epochs: int | None = None) -> Array:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array, tree_util
 from jax.typing import ArrayLike
 
+from qqtjax.laws.continued import overall_weights
 from qqtjax.laws.law import Law, Range
-from qqtjax.laws.utility import SYMBOLS, fresh_exponent, mixed, utility_ranges
+from qqtjax.laws.utility import SYMBOLS, mixed, run_fresh_exponent, utility_ranges
 from qqtjax.runs import Run, Runs
 
 
@@ -34,7 +35,10 @@ class PowerParams:
 def power_law(params: PowerParams, run: Run, max_epochs: int | None = None) -> Array:
     """Predicted error when every sample counts as fresh: y = d + A0 (n / n0)^(sum_i w_i b_i).
 
-    Source: the base law of arXiv 2404.07177 (its equation 1), with the mixture's averaged exponent.
+    A run with `seen_before` adds its samples to the n_b of earlier training, which had the shares v:
+    y = d + A0 (lo / n0)^(sum_i v_i b_i) ((n_b + n) / lo)^(sum_i w_i b_i) with lo = max(n_b, n0).
+
+    Source: the base law of arXiv 2404.07177 (its equation 1), with the mixture's averaged exponent; trained on, ours.
 
     Args:
         params: see `PowerParams`.
@@ -51,8 +55,8 @@ def power_law(params: PowerParams, run: Run, max_epochs: int | None = None) -> A
         >>> round(float(power_law(p, r)), 6)
         0.6
     """
-    weights = jnp.asarray(run.weights)
-    fresh = fresh_exponent(weights * params.utility, run.samples_seen, params.scale)
+    weights = overall_weights(run)
+    fresh = run_fresh_exponent(params.utility, params.scale, run)
     log_excess = mixed(jnp.log(params.amplitude), weights) + fresh
     return mixed(params.floor, weights) + jnp.exp(log_excess)
 
@@ -70,5 +74,7 @@ power = Law(
     ranges=power_ranges,
     per_pool=("utility",),
     scans=lambda params: False,
+    # exp of a linear function, and a floor that is linear.
+    convex=lambda params: True,
     symbols={name: SYMBOLS[name] for name in ("scale", "floor", "utility", "amplitude")},
 )

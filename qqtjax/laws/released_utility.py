@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+from qqtjax.laws.continued import refuse_seen_before
 from qqtjax.laws.law import Law
 from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, lost_exponents, mixed, utility_ranges
 from qqtjax.runs import Run
@@ -29,6 +30,7 @@ def released_utility_law(params: UtilityParams, run: Run, max_epochs: int | None
 
     Raises:
         MaxEpochsError: as in `utility`.
+        InputError: the run has `seen_before`, which this law does not know.
 
     Example:
         >>> import numpy as np
@@ -38,6 +40,7 @@ def released_utility_law(params: UtilityParams, run: Run, max_epochs: int | None
         >>> round(float(released_utility_law(p, r)), 4)
         0.7127
     """
+    refuse_seen_before("released_utility", run)
     weights = jnp.asarray(run.weights)
     lost, epochs = lost_exponents(params, run, max_epochs)
     # log m_i is log(n / n0) less the log of the epochs that are over.
@@ -54,5 +57,6 @@ released_utility = Law(
     ranges=utility_ranges,
     per_pool=("utility", "half_life"),
     scans=lambda params: params.decay_shape is not None,
+    convex=lambda params: False,  # not proved
     symbols=SYMBOLS,
 )

@@ -54,11 +54,43 @@ def real(count: ArrayLike) -> ArrayLike:
     return count
 
 
+def epochs_through(drawn: ArrayLike, sizes: ArrayLike) -> Array:
+    """Epochs K_i of so many samples of every pool, with K within 4 ulp of a whole number taken as that number.
+
+    The quotient is formed in counts, before any logarithm. Infinite sizes give K = 0.
+
+    Args:
+        drawn: samples drawn from each pool, repeats counted.
+        sizes: N_i, samples; `inf` where repetition is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> epochs_through(np.array([3e6, 5e5, 1e9]), np.array([1e6, 1e6, np.inf])).tolist()
+        [3.0, 0.5, 0.0]
+    """
+    sizes = jnp.asarray(real(sizes))
+    unknown = jnp.isinf(sizes)
+    counted = jnp.where(unknown, 0.0, jnp.asarray(drawn) / jnp.where(unknown, 1.0, sizes))
+    nearest = jnp.round(counted)
+    close = jnp.abs(counted - nearest) <= SNAP_ULPS * jnp.finfo(counted.dtype).eps * counted
+    # Only the value snaps; the gradient stays that of the quotient.
+    return counted + lax.stop_gradient(jnp.where(close, nearest - counted, 0.0))
+
+
+def split_epochs(counted: Array) -> Epochs:
+    """The parts of K, as counted by `epochs_through`, that the sums need."""
+    whole = lax.stop_gradient(jnp.floor(counted))
+    started = whole >= 1
+    divisor = jnp.where(started, whole, 1.0)
+    inside = jnp.where(started, counted, 1.0)
+    log_ratio = jnp.log1p((inside - divisor) / divisor)
+    return Epochs(whole, log_ratio, log_ratio + jnp.log(divisor))
+
+
 def count_epochs(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) -> Epochs:
     """Epochs K_i = n w_i / N_i of every pool, with K within 4 ulp of a whole number taken as that number.
 
-    The quotient is formed in counts, before any logarithm. At a boundary k = K, so derivatives are those from
-    the right in n and w (from the left in N). Infinite sizes give K = 0.
+    At a boundary k = K, so derivatives are those from the right in n and w (from the left in N).
 
     Args:
         samples_seen: n, samples, broadcastable against `weights`.
@@ -69,20 +101,7 @@ def count_epochs(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) 
         >>> [float(x) for x in count_epochs(3.0, 1.0, 1.0)][:2]
         [3.0, 0.0]
     """
-    sizes = jnp.asarray(real(sizes))
-    unknown = jnp.isinf(sizes)
-    drawn = jnp.asarray(real(samples_seen)) * weights
-    counted = jnp.where(unknown, 0.0, drawn / jnp.where(unknown, 1.0, sizes))
-    nearest = jnp.round(counted)
-    close = jnp.abs(counted - nearest) <= SNAP_ULPS * jnp.finfo(counted.dtype).eps * counted
-    # Only the value snaps; the gradient stays that of the quotient.
-    counted = counted + lax.stop_gradient(jnp.where(close, nearest - counted, 0.0))
-    whole = lax.stop_gradient(jnp.floor(counted))
-    started = whole >= 1
-    divisor = jnp.where(started, whole, 1.0)
-    inside = jnp.where(started, counted, 1.0)
-    log_ratio = jnp.log1p((inside - divisor) / divisor)
-    return Epochs(whole, log_ratio, log_ratio + jnp.log(divisor))
+    return split_epochs(epochs_through(jnp.asarray(real(samples_seen)) * weights, sizes))
 
 
 def decay_rate(
@@ -90,7 +109,8 @@ def decay_rate(
 ) -> Array:
     """Loss of utility per epoch, lam_i = (log 2 / tau_i) (w_i Nref_i / N_i)^gamma, so that delta_i = exp(-lam_i).
 
-    Nref / N counts as 1 where N is infinite. At weight 0 the rate is 0 with gradient 0 (no epoch ever ends).
+    Nref / N counts as 1 where N is infinite. At weight 0 the rate is its limit, 0 or with dilution 0 that of the pool
+    alone, with gradient 0.
 
     Args:
         half_life: tau_i, epochs, as measured on a pool of `reference_size` samples trained alone.
@@ -104,7 +124,8 @@ def decay_rate(
     relative = jnp.where(unknown, 1.0, real(reference_size) / jnp.where(unknown, 1.0, sizes))
     share = weights * relative
     drawn = share > 0
-    return jnp.where(drawn, LOG2 / half_life * jnp.where(drawn, share, 1.0) ** dilution, 0.0)
+    undrawn = jnp.where(jnp.asarray(dilution) == 0, 1.0, 0.0)
+    return jnp.where(drawn, jnp.where(drawn, share, 1.0) ** dilution, undrawn) * (LOG2 / half_life)
 
 
 def decay(epochs: ArrayLike, rate: ArrayLike, decay_shape: ArrayLike | None = None) -> Array:
@@ -184,14 +205,23 @@ def bucket(epochs: float) -> int:
     return max(SMALLEST_BUCKET, 1 << math.ceil(math.log2(max(epochs, 1.0))))
 
 
-def bucket_for(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) -> int:
-    """`bucket` of the most epochs that any pool of any run goes through; inputs may carry leading axes.
+def bucket_for(
+    samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike, seen_before: ArrayLike | None = None
+) -> int:
+    """`bucket` of the most epochs that any pool of any run goes through, those of earlier training included.
+
+    Args:
+        samples_seen: n, samples; inputs may carry leading axes.
+        weights: w_i, `[..., P]`.
+        sizes: N_i, `[..., P]`, samples.
+        seen_before: e_i, `[..., P]`, samples of earlier training, or None.
 
     Raises:
         MaxEpochsError: the inputs are traced, so that their values are not known.
     """
     try:
-        seen, shares, counts = (np.asarray(each, np.float64) for each in (samples_seen, weights, sizes))
+        given = (samples_seen, weights, sizes, 0.0 if seen_before is None else seen_before)
+        seen, shares, counts, before = (np.asarray(each, np.float64) for each in given)
     except TracerArrayConversionError:
         raise MaxEpochsError(
             "this law scans over epochs and was traced without a length: pass max_epochs=<the most epochs "
@@ -199,5 +229,5 @@ def bucket_for(samples_seen: ArrayLike, weights: ArrayLike, sizes: ArrayLike) ->
         ) from None
     if shares.ndim > seen.ndim:
         seen = seen[..., None]
-    most = float(np.max(seen * shares / counts, initial=0.0))
+    most = float(np.max((before + seen * shares) / counts, initial=0.0))
     return bucket(most * (1 + 1e-6))

@@ -9,8 +9,18 @@ import numpy as np
 from jax import Array, tree_util
 from jax.typing import ArrayLike
 
+from qqtjax.laws.continued import earlier, lost_exponent_since, overall_weights
 from qqtjax.laws.law import Law, Range
-from qqtjax.laws.repetition import Epochs, bucket_for, count_epochs, decay_rate, lost_exponent, real
+from qqtjax.laws.repetition import (
+    Epochs,
+    bucket_for,
+    count_epochs,
+    decay_rate,
+    epochs_through,
+    lost_exponent,
+    real,
+    split_epochs,
+)
 from qqtjax.runs import Run, Runs
 
 
@@ -40,6 +50,10 @@ class UtilityParams:
     amplitude: ArrayLike = 1.0
 
 
+# Least share of a run that earlier training must have for epochs of it to count.
+LEAST_BEFORE = 1e-12
+
+
 def mixed(value: ArrayLike, weights: ArrayLike) -> Array:
     """A parameter of the mixture: itself where shared, the weighted mean where it is `[P]`."""
     return jnp.asarray(value) if jnp.ndim(value) == 0 else jnp.sum(jnp.asarray(weights) * value)
@@ -55,6 +69,23 @@ def fresh_exponent(slopes: Array, samples_seen: ArrayLike, scale: ArrayLike) -> 
     return jnp.sum(slopes) * fresh if jnp.ndim(fresh) == 0 else jnp.sum(slopes * fresh)
 
 
+def run_fresh_exponent(utility: ArrayLike, scale: ArrayLike, run: Run) -> Array:
+    """What the samples of a run would give if all were fresh, after those of earlier training.
+
+        sum_i w_i b_i log(n / n0), or sum_i v_i b_i log(lo / n0) + sum_i w_i b_i log(n_T / lo), lo = max(n_b, n0)
+
+    Symbols and source as in `laws.continued`.
+    """
+    slopes = jnp.asarray(run.weights) * utility
+    if run.seen_before is None:
+        return fresh_exponent(slopes, run.samples_seen, scale)
+    before, shares = earlier(run.seen_before)
+    # Not jnp.maximum, which halves the derivative at n_b = n0.
+    start = jnp.where(before >= real(scale), before, real(scale))
+    total = before + real(run.samples_seen)
+    return fresh_exponent(shares * utility, start, scale) + fresh_exponent(slopes, total, start)
+
+
 def lost_exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[Array, Epochs]:
     """log(n / n0) - G_i(n) of every pool, `[P]`, with the epochs it was computed from.
 
@@ -68,6 +99,41 @@ def lost_exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> t
     return lost_exponent(epochs, rate, max_epochs, params.decay_shape), epochs
 
 
+def run_lost_exponent(params: UtilityParams, run: Run, max_epochs: int | None) -> Array:
+    """What repetition takes from `run_fresh_exponent`: sum_i w_i b_i (log K_i - H_i), `[]`.
+
+    For a model that is trained on, the sums over epochs in B and C of `laws.continued`, times v_i b_i and w_i b_i.
+
+    Raises:
+        MaxEpochsError: `seen_before` or a decay shape is set and the run is traced without `max_epochs`.
+    """
+    weights, seen = jnp.asarray(run.weights), real(run.samples_seen)
+    if run.seen_before is None:
+        return jnp.sum(weights * params.utility * lost_exponents(params, run, max_epochs)[0])
+    if max_epochs is None:
+        max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes, run.seen_before)
+    exposure, sizes = jnp.asarray(real(run.seen_before)), jnp.asarray(real(run.sizes))
+    before, shares = earlier(run.seen_before)
+    counted = epochs_through(exposure, sizes)
+    rate_before, rate = (
+        decay_rate(params.half_life, params.dilution, each, sizes, params.reference_size) for each in (shares, weights)
+    )
+    length = None if params.decay_shape is None else max_epochs
+    lost_before = lost_exponent(split_epochs(counted), rate_before, length, params.decay_shape)
+    # Epochs that ended before need n_b >= N; below this, nothing does within any scan.
+    some = before > LEAST_BEFORE * seen
+    lost = lost_exponent_since(
+        at_start=counted,
+        at_end=epochs_through(exposure + seen * weights, sizes),
+        started=jnp.where(jnp.isinf(sizes), 0.0, before * weights / jnp.where(jnp.isinf(sizes), 1.0, sizes)),
+        grown=jnp.where(some, jnp.log1p(seen / jnp.where(some, before, 1.0)), 0.0),
+        rate=rate,
+        max_epochs=max_epochs,
+        decay_shape=params.decay_shape,
+    )
+    return jnp.sum(shares * params.utility * lost_before) + jnp.sum(weights * params.utility * lost)
+
+
 def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) -> Array:
     """Predicted error of any mixture of pools, each of whose utilities halves every tau epochs.
 
@@ -77,19 +143,20 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
 
     Source: arXiv 2404.07177, the multi-epoch recursion and Theorem 1; for equal pools sampled uniformly this is
     the theorem exactly, general weights and sizes are its continuous extension. The kernel is the closed form
-    when `decay_shape` and `max_epochs` are None, the scan over epochs else; both agree to 1e-12 in G.
+    when `decay_shape` and `max_epochs` are None, the scan over epochs else; both agree to 1e-12 in G. A run with
+    `seen_before` goes on from earlier training, by the formula and with the properties in `laws.continued` (ours).
 
     Args:
         params: see `UtilityParams`.
         run: one run; every array is a scalar or `[P]`.
-        max_epochs: static scan length; an epoch count beyond it gives NaN. Needed only with a decay
-            shape, and then only under `jit`, `vmap` or `grad`.
+        max_epochs: static scan length; an epoch count beyond it, earlier training included, gives NaN. Needed
+            only with a decay shape or `seen_before`, and then only under `jit`, `vmap` or `grad`.
 
     Returns:
         `[]` error in the unit of the measured metric; `inf` at zero samples seen, where the law diverges.
 
     Raises:
-        MaxEpochsError: a decay shape is set and the run is traced without `max_epochs`.
+        MaxEpochsError: a decay shape or `seen_before` is set and the run is traced without `max_epochs`.
 
     Example:
         >>> p = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16]), half_life=np.array([5.0]),
@@ -97,13 +164,14 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
         >>> r = Run(weights=np.array([1.0]), sizes=np.array([1e6]), samples_seen=64e6)
         >>> round(float(utility_law(p, r)), 4)
         1.0612
+        >>> second_half = Run(weights=r.weights, sizes=r.sizes, samples_seen=32e6, seen_before=np.array([32e6]))
+        >>> round(float(utility_law(p, second_half)), 4)
+        1.0612
     """
-    weights = jnp.asarray(run.weights)
-    lost, _ = lost_exponents(params, run, max_epochs)
+    weights = overall_weights(run)
     log_amplitude = mixed(jnp.log(params.amplitude), weights)
-    slopes = weights * params.utility
-    fresh = fresh_exponent(slopes, run.samples_seen, params.scale)
-    excess = jnp.exp(log_amplitude + fresh - jnp.sum(slopes * lost))
+    fresh = run_fresh_exponent(params.utility, params.scale, run)
+    excess = jnp.exp(log_amplitude + fresh - run_lost_exponent(params, run, max_epochs))
     return mixed(params.floor, weights) + excess
 
 
@@ -120,6 +188,20 @@ def utility_ranges(runs: Runs) -> dict[str, Range]:
         "decay_shape": Range(0.2, 10.0, 0.7, 3.0, log=True, fitted=False),
         "amplitude": Range(1e-3, 1e3, 0.3, 3.0, log=True, fitted=False, default=1.0),
     }
+
+
+def utility_convex(params: UtilityParams) -> bool:
+    """Is the error proved convex in the weights: every sum_i w_i b_i G_i is, and exp and a linear floor keep it.
+
+    Every b < 0, and either the geometric decay with 0 <= gamma <= 1, or gamma = 0 with any decay that never rises.
+    With `seen_before` gamma = 0 is needed (`laws.continued`).
+    """
+    dilution = np.asarray(params.dilution)
+    if params.decay_shape is None:
+        proved = np.all((dilution >= 0) & (dilution <= 1))
+    else:
+        proved = np.all(dilution == 0) and np.all(np.asarray(params.decay_shape) > 0)
+    return bool(proved and np.all(np.asarray(params.utility) < 0))
 
 
 SYMBOLS = {
@@ -140,5 +222,6 @@ utility = Law(
     ranges=utility_ranges,
     per_pool=("utility", "half_life"),
     scans=lambda params: params.decay_shape is not None,
+    convex=utility_convex,
     symbols=SYMBOLS,
 )
