@@ -7,9 +7,11 @@ Example:
     >>> runs = qqt.wordclip("C")
     >>> fitted = qqt.fit(runs.select(runs.single))
     >>> plan = qqt.plan(fitted, budgets=[20e3, 80e3, 320e3], runs=runs)
+    >>> mix = qqt.optimize_mix(fitted, budget=80e3, max_epochs=6)
 """
 
 from qqtjax import laws as laws
+from qqtjax import mix as mix
 from qqtjax.cache import enable_compile_cache as enable_compile_cache
 from qqtjax.errors import InputError as InputError
 from qqtjax.errors import MaxEpochsError as MaxEpochsError
@@ -27,6 +29,10 @@ from qqtjax.io.saved import save_fit as save_fit
 from qqtjax.io.tables import published as published
 from qqtjax.io.tables import wordclip as wordclip
 from qqtjax.laws import FittedLaw as FittedLaw
+from qqtjax.mix import Mix as Mix
+from qqtjax.mix import Mixes as Mixes
+from qqtjax.mix import optimize_mix as optimize_mix
+from qqtjax.mix import optimize_schedule as optimize_schedule
 from qqtjax.plan import Plan as Plan
 from qqtjax.plan import mixture_evidence as mixture_evidence
 from qqtjax.plan import plan as plan

@@ -15,7 +15,7 @@ from qqtjax.checks import check_runs
 from qqtjax.cli.main import main
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.laws import EffectiveSamplesParams, FittedLaw
-from qqtjax.mix import optimize_mixes
+from qqtjax.mix import optimize_mix
 
 TRUTH = EffectiveSamplesParams(
     scale=np.array([2e5, 5e4, 4e5, 1e6]), floor=0.15, exponent=0.2, saturation=np.array([3.0, 6.0, 2.0, 9.0])
@@ -148,7 +148,7 @@ class TestPlans:
         law = FittedLaw(laws.effective_samples, params, qqt.Pools.of({"a": 1e5, "b": 1e6}))
         shares = np.linspace(0, 1, 4001)
         errors = law.predict(np.stack([shares, 1 - shares], axis=1), 2e6)
-        found = optimize_mixes(law, [2e6])
+        found = optimize_mix(law, [2e6])
         assert found.weights[0, 0] == pytest.approx(shares[np.argmin(errors)], abs=5e-4)
         assert found.error[0] <= errors.min() + 1e-9
 

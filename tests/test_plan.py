@@ -244,7 +244,7 @@ def test_it_prints_within_80_columns_with_the_answer_first(answer: Plan):
     assert text.startswith("32M samples: train on top10 (1 of 4 pools): predicted error .8296")
     assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
     assert text.isascii()
-    for piece in ("best mix .80/.20 -> .7695", "crossovers up to 64B", "local, no certificate", "81.82M"):
+    for piece in ("best mix .80/.20 -> .7695", "crossovers up to 64B", "global optimum", "81.82M"):
         assert piece in " ".join(text.split())
 
 

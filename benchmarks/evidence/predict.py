@@ -40,7 +40,7 @@ from benchmarks.wordclip import settings
 from qqtjax.errors import QQTWarning
 from qqtjax.laws import FittedLaw, effective_data, effective_samples, power
 from qqtjax.mix.predict import errors_with_sizes
-from qqtjax.mix.simplex import optimize_mixes
+from qqtjax.mix import optimize_mix
 from qqtjax.plain import to_plain
 from qqtjax.runs import Runs
 
@@ -149,7 +149,7 @@ def optimised(fits: Mapping[tuple[str, int], Mapping[str, FittedLaw]]) -> pd.Dat
     rows = []
     for (family, redraw), laws in fits.items():
         for short, name in OPTIMISED.items():
-            mixes = optimize_mixes(laws[name], [units * UNIT for units in OPTIMISED_UNITS])
+            mixes = optimize_mix(laws[name], np.array(OPTIMISED_UNITS) * UNIT)
             for units, weights in zip(OPTIMISED_UNITS, mixes.weights, strict=True):
                 kept = np.where(weights < SMALLEST_WEIGHT, 0.0, weights)
                 kept = np.round(kept / kept.sum(), 4)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import typer
 from typer.main import get_command
 
-from qqtjax.cli import fit_command, interrupt, plan_command, predict_command
+from qqtjax.cli import fit_command, interrupt, mix_command, plan_command, predict_command
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 from qqtjax.cli.words import as_options
@@ -43,6 +43,9 @@ app.command("plan", cls=Command, short_help="Which data to train on at each budg
 app.command("fit", cls=Command, short_help="Fit a law to measured runs.", epilog=fit_command.EXAMPLES)(fit_command.fit)
 app.command("predict", cls=Command, short_help="Predict the error of a mix of pools.", epilog=predict_command.EXAMPLES)(
     predict_command.predict
+)
+app.command("mix", cls=Command, short_help="The best weights over pools at a budget.", epilog=mix_command.EXAMPLES)(
+    mix_command.mix
 )
 
 

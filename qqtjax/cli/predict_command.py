@@ -15,6 +15,7 @@ from qqtjax.errors import InputError
 EXAMPLES = """Examples:
   qqt predict fit.json --weights top10=.7,top20=.3 --samples-seen 640M
   qqt predict fit.json --weights top10=1 --samples-seen 32M,128M --json
+  qqt predict fit.json --weights mix.json --samples-seen 640M
   qqt fit runs.csv -o - | qqt predict - --weights top10=1 --samples-seen 640M"""
 ASKING = "Question"
 
@@ -26,7 +27,7 @@ def predict(
         o.option(
             group=ASKING,
             metavar="POOL=SHARE,..",
-            help="Share of the samples from each pool: top10=.7,top20=.3.",
+            help="Share of the samples from each pool: top10=.7,top20=.3; or a file that qqt mix -o wrote.",
         ),
     ],
     samples_seen: Annotated[
@@ -53,7 +54,7 @@ def predict(
         changed = words.sizes(sizes, "--sizes", names)
         with words.naming("--sizes"):
             fitted = fitted.with_sizes(changed)
-    wanted = words.shares(weights, "--weights", names)
+    wanted = words.mix(weights, "--weights", names)
     with words.naming("--weights"):
         shares = fitted.pools.weights(wanted)
     rows = _predictions(fitted, shares, seen)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from qqtjax.errors import InputError
 from qqtjax.text import did_you_mean
 
+MIX_BOUNDS = {"caps": "--cap", "minimums": "--min", "fixed": "--fix"}
 # How the library's messages name an argument, and how the command line does.
 SPELLINGS = (
     (re.compile(r"\bpools=\{name: size in samples\}"), "--pools NAME=SIZE,..."),
@@ -25,6 +27,17 @@ SPELLINGS = (
     (re.compile(r"^fixed: "), "--fix: "),
     (re.compile(r"^bounds of "), "--bounds: "),
     (re.compile(r"^order "), "--order "),
+    (re.compile(r"^(caps|minimums|fixed)(?= of )"), lambda found: MIX_BOUNDS[found[1]]),
+    (re.compile(r"^(cost(?= of | without )|group(?= )|reference(?=: ))"), r"--\1"),
+    (re.compile(r"^a reference(?= without )"), "--reference"),
+    (re.compile(r"(?<= without )(?:a )?(cost|reference)(?=:)"), r"--\1"),
+    (re.compile(r"^segments(?= )"), "--schedule"),
+    (re.compile(r"\bmetric_weights\b"), "--metric-weight"),
+    (re.compile(r"\bmax_epochs(?= )"), "--max-epochs"),
+    (
+        re.compile(r"\b(max_cost|max_kl|max_l1|kl_penalty|l1_penalty|min_pools|seen_before|worst_case)\b(?!=)"),
+        lambda found: f"--{found[1].replace('_', '-')}",
+    ),
 )
 
 
@@ -183,6 +196,41 @@ def sizes(text: str, what: str, names: Sequence[str] = ()) -> dict[str, float]:
         if not size > 0:
             raise InputError(f"{what}: {name}: found {size:.9g}, expected a positive number of samples")
     return found
+
+
+def by_pool(values: Sequence[str] | None, what: str, names: Sequence[str]) -> dict[str, float] | None:
+    """`{pool: number}` from an option that may be repeated; None where it is not given.
+
+    Raises:
+        InputError: as in `shares`, or a pool that is not among the names; the nearest is suggested.
+    """
+    if values is None:
+        return None
+    found = shares(",".join(values), what, names)
+    for name in found:
+        known_pool(name, what, names)
+    return found
+
+
+def known_pool(name: str, what: str, names: Sequence[str]) -> None:
+    """Raise `InputError` if a name is not among those of the pools; the nearest is suggested."""
+    if name not in names:
+        known = f"the pools are {', '.join(names)}"
+        raise InputError(f"{what}: unknown pool {name!r}: {known}{did_you_mean(name, names)}")
+
+
+def mix(text: str, what: str, names: Sequence[str]) -> dict[str, float]:
+    """`{pool: share}` from `top10=.7,top20=.3`, or from a file that `qqt mix -o` wrote.
+
+    Raises:
+        InputError: as in `shares`, or a file that holds no mix.
+    """
+    if not os.path.exists(text):
+        return shares(text, what, names)
+    from qqtjax.io.mixes import load_mix
+
+    with naming(what):
+        return load_mix(text)
 
 
 def named(values: Sequence[str] | None, what: str, form: str) -> dict[str, str]:

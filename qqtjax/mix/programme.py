@@ -13,19 +13,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from qqtjax.errors import QQTError
 from qqtjax.mix.bracket import respond
-from qqtjax.mix.feasible import Entropy, Feasible, violation
-from qqtjax.mix.separable import Terms, slopes
+from qqtjax.mix.feasible import TOLERANCE as MET
+from qqtjax.mix.feasible import Feasible, violation
+from qqtjax.mix.separable import Terms, joined, slopes
 
 ROUNDS, KEPT_ROUNDS = 30, 2
 FIRST_WIDTH, NARROWING, LAST_WIDTH = 0.3, 0.1, 1e-9
 TOLERANCE = 1e-12
-MISSING = 1e3  # price of missing a limit by one nat
-FEASIBLE = 1e-9
+CLOSED = 1e-9  # a gap above it is worth a second search
+LOOSE = 8e-10  # by which limits give way in it: below what counts as met, so that limits without room have some
+MISSING = 1e6  # price of missing a limit by one nat
+ROUNDING = 1e-15  # of an entropy, nats
+SHORTEST = 4e-15  # a chord whose slope can be told from rounding
 POINTS = 8  # breakpoints are evaluated so many a pool at a time
 
 
@@ -37,34 +41,48 @@ class Settled(NamedTuple):
         cost: the objective at them.
         bound: no weights that satisfy the constraints have a lower objective.
         shares: `[M]` multipliers of the parts, q_m or, for the worst case, what each part weighs in it.
-        price: the multiplier of sum w = 1.
-        row_prices: `[R]` of the rows, positive where the upper side binds, negative where the lower one does.
     """
 
     weights: np.ndarray
     cost: float
     bound: float
     shares: np.ndarray
-    price: float
-    row_prices: np.ndarray
 
 
-class _Rows(NamedTuple):
-    """All constraints but the bounds, each a function of one pool's weight summed over pools: `sum g_ri(w_i) <= most`.
+class _Problem(NamedTuple):
+    """What is minimised, and every constraint as a function of one pool's weight, summed over pools.
 
     Attributes:
-        linear: `[R, P]`.
+        parts: M functions F_m.
+        constants: `[M]` a_m.
+        factors: `[M]` q_m, or None for the largest part.
+        low: `[P]`.
+        high: `[P]`.
+        total: what the weights sum to: 1, or the nearest to it that the bounds allow.
+        linear: `[R, P]` rows that are at most `most`.
         most: `[R]`.
-        origin: `[R]` which row of `Feasible` and, as its sign, which side.
-        entropies: the convex ones.
-        distance: `(reference, most)` or None.
+        feasible: the distances, diversity and penalties.
     """
 
+    parts: tuple[Terms, ...]
+    constants: np.ndarray
+    factors: np.ndarray | None
+    low: np.ndarray
+    high: np.ndarray
+    total: float
     linear: np.ndarray
     most: np.ndarray
-    origin: list[tuple[int, float]]
-    entropies: tuple[Entropy, ...]
-    distance: tuple[np.ndarray, float] | None
+    feasible: Feasible
+
+
+class _Prices(NamedTuple):
+    """Multipliers: of the parts `[M]`, of sum w, of the rows `[R]`, of the entropies and of the distance."""
+
+    shares: np.ndarray
+    total: float
+    linear: np.ndarray
+    entropies: np.ndarray
+    distance: float
 
 
 @jax.jit
@@ -73,9 +91,18 @@ def _values(terms: Terms, points: Array) -> Array:
 
 
 @jax.jit
-def _respond(terms: Terms, low: Array, high: Array, prices: Array) -> tuple[Array, Array]:
+def _respond(
+    parts: tuple[Terms, ...], shares: Array, linear: Array, entropy: Array, low: Array, high: Array, prices: Array
+) -> tuple[Array, Array]:
+    terms = joined(parts, shares)
+    terms = terms._replace(linear=terms.linear + linear, entropy=entropy)
     weights = respond(terms, low, high, prices)
     return weights, slopes(terms, weights)[0]
+
+
+def value(terms: Terms, weights: np.ndarray) -> float:
+    """F(w)."""
+    return float(_each_value(terms, weights[:, None]).sum())
 
 
 def solve(
@@ -84,11 +111,13 @@ def solve(
     factors: np.ndarray | None,
     feasible: Feasible,
     start: np.ndarray,
-    tolerance: float = TOLERANCE,
 ) -> Settled:
     """Weights that minimise a sum or the largest of separable convex costs under all constraints of a `Feasible`.
 
-    The penalties of `feasible` are added to the cost. The certificate is `cost - bound`.
+    The penalties of `feasible` are added to the cost. The certificate is `cost - bound`; the search ends at 1e-12.
+    Limits that leave no room (a divergence that only one mix attains) have no finite prices: where the gap stays
+    open, limits looser by 8e-10 are searched too, whose bound holds for the tighter ones as well. The weights then
+    miss a limit by less than 1e-9, and their cost may lie below the bound.
 
     Args:
         parts: M functions F_m, one law each.
@@ -96,71 +125,97 @@ def solve(
         factors: `[M]` q_m >= 0; None takes the largest part instead of a sum.
         feasible: bounds, rows, entropies, distance and penalties; known to be satisfiable.
         start: `[P]` weights to look around first.
-        tolerance: stop once `cost - bound` is below it.
+
+    Raises:
+        QQTError: no weights were found that meet all constraints to 1e-9.
     """
-    rows = _rows(feasible)
-    low, high = feasible.low, np.maximum(feasible.high, feasible.low)
+    pinned = _pinned(feasible)
+    found = _search(parts, constants, factors, pinned, feasible, start)
+    if found is None or not found.cost - found.bound <= CLOSED:
+        wider = _search(parts, constants, factors, _loosened(pinned), feasible, start)
+        if found is None or (wider is not None and wider.cost - wider.bound < found.cost - found.bound):
+            found = wider
+    if found is None or not np.isfinite(found.cost):
+        raise QQTError("no weights were found that satisfy all constraints to 1e-9: loosen one of them a little")
+    return found
+
+
+def _pinned(feasible: Feasible) -> Feasible:
+    """The same, the bounds closed on the one mix that an entropy leaves where it is to be at its minimum."""
+    for each in feasible.entropies:
+        mass = each.reference.sum()
+        if each.most + np.log(mass) <= ROUNDING:
+            return feasible._replace(low=each.reference / mass, high=each.reference / mass)
+    return feasible
+
+
+def _loosened(feasible: Feasible) -> Feasible:
+    return feasible._replace(
+        row_low=feasible.row_low - LOOSE,
+        row_high=feasible.row_high + LOOSE,
+        entropies=tuple(each._replace(most=each.most + LOOSE) for each in feasible.entropies),
+        l1=None if feasible.l1 is None else (feasible.l1[0], feasible.l1[1] + LOOSE),
+    )
+
+
+def _search(
+    parts: Sequence[Terms],
+    constants: np.ndarray,
+    factors: np.ndarray | None,
+    searched: Feasible,
+    feasible: Feasible,
+    start: np.ndarray,
+) -> Settled | None:
+    """The best weights within `searched` that meet `feasible`; None where no programme could be solved."""
+    low, high = searched.low, np.maximum(searched.high, searched.low)
+    upper, lower = np.isfinite(searched.row_high), np.isfinite(searched.row_low)
+    problem = _Problem(
+        parts=tuple(parts),
+        constants=constants,
+        factors=factors,
+        low=low,
+        high=high,
+        total=float(np.clip(1.0, low.sum(), high.sum())),
+        linear=np.concatenate([searched.rows[upper], -searched.rows[lower]]),
+        most=np.concatenate([searched.row_high[upper], -searched.row_low[lower]]),
+        feasible=searched,
+    )
     epoch = np.asarray(parts[0].epoch, np.float64)
-    base = _base_grid(low, high, feasible)
-    width = FIRST_WIDTH
+    base, width = _base_grid(problem), FIRST_WIDTH
     recent = [_around(start, low, high, epoch, width)]
-    best: Settled | None = None
+    best, bound, least = None, -np.inf, (np.inf, np.inf)
     for _ in range(ROUNDS):
         grid = np.sort(np.concatenate([base, *recent[-KEPT_ROUNDS:]], axis=1), axis=1)
-        weights, shares, price, linear_prices, convex_prices, distance_price = _master(
-            parts, constants, factors, feasible, rows, grid
-        )
-        response, least = _lagrangian(
-            parts, constants, shares, price, linear_prices, convex_prices, distance_price, feasible, rows
-        )
-        cost = _cost(parts, constants, factors, feasible, weights)
-        bound = least if best is None else max(best.bound, least)
-        if violation(feasible, weights) > FEASIBLE:
-            cost = np.inf
-        if best is None or cost < best.cost:
-            prices = np.zeros(len(feasible.rows))
-            for (row, sign), value in zip(rows.origin, linear_prices, strict=True):
-                prices[row] += sign * value
-            best = Settled(weights, cost, bound, shares, price, prices)
+        master = _master(problem, grid)
+        if master is None:
+            break
+        weights, prices = master
+        response, below = _lagrangian(problem, prices)
+        bound = max(bound, below)
+        missed = max(violation(feasible, weights) - MET, 0.0)
+        cost = _cost(problem, weights)
+        if (missed, cost) < least:
+            least = (missed, cost)
+            best = Settled(weights, np.inf if missed else cost, bound, prices.shares)
+        assert best is not None
         best = best._replace(bound=bound)
-        if best.cost - best.bound <= tolerance:
+        if best.cost - bound <= TOLERANCE:
             break
         width = max(width * NARROWING, LAST_WIDTH)
-        recent.append(
-            np.concatenate(
-                [_around(response, low, high, epoch, width), _around(best.weights, low, high, epoch, width)], axis=1
-            )
-        )
-    assert best is not None
+        centers = (response, best.weights)
+        recent.append(np.concatenate([_around(each, low, high, epoch, width) for each in centers], axis=1))
     return best
 
 
-def _rows(feasible: Feasible) -> _Rows:
-    linear, most, origin = [], [], []
-    for index, row in enumerate(feasible.rows):
-        if np.isfinite(feasible.row_high[index]):
-            linear.append(row)
-            most.append(feasible.row_high[index])
-            origin.append((index, 1.0))
-        if np.isfinite(feasible.row_low[index]):
-            linear.append(-row)
-            most.append(-feasible.row_low[index])
-            origin.append((index, -1.0))
-    count = feasible.rows.shape[1]
-    return _Rows(np.reshape(linear, (-1, count)), np.array(most), origin, feasible.entropies, feasible.l1)
-
-
-def _base_grid(low: np.ndarray, high: np.ndarray, feasible: Feasible) -> np.ndarray:
+def _base_grid(problem: _Problem) -> np.ndarray:
     """The ends, where a distance bends, and, for what bends everywhere, some between."""
+    low, high, feasible = problem.low, problem.high, problem.feasible
     columns = [low, high]
     if feasible.entropies or feasible.kl_penalty is not None:
-        columns += [np.clip(share / len(low), low, high) for share in (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)]
-        references = [each.reference for each in feasible.entropies if each.reference.sum() < len(low)]
-        columns += [np.clip(each, low, high) for each in references]
-    for kind in (feasible.l1, feasible.l1_penalty):
-        if kind is not None:
-            columns.append(np.clip(kind[0], low, high))
-    return np.stack(columns, axis=1)
+        columns += [share / len(low) for share in (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)]
+        columns += [each.reference for each in feasible.entropies if each.reference.sum() < len(low)]
+    columns += [each[0] for each in (feasible.l1, feasible.l1_penalty) if each is not None]
+    return np.stack([np.clip(each, low, high) for each in columns], axis=1)
 
 
 def _around(center: np.ndarray, low: np.ndarray, high: np.ndarray, epoch: np.ndarray, width: float) -> np.ndarray:
@@ -179,9 +234,7 @@ def _each_value(terms: Terms, points: np.ndarray) -> np.ndarray:
     """f_i at `[P, B]` points."""
     count = points.shape[1]
     padded = np.pad(points, [(0, 0), (0, -count % POINTS)], mode="edge")
-    chunks = [
-        np.asarray(_values(terms, jnp.asarray(padded[:, k : k + POINTS].T))) for k in range(0, padded.shape[1], POINTS)
-    ]
+    chunks = [np.asarray(_values(terms, padded[:, k : k + POINTS].T)) for k in range(0, padded.shape[1], POINTS)]
     return np.concatenate(chunks)[:count].T
 
 
@@ -201,146 +254,115 @@ def _extras(feasible: Feasible, points: np.ndarray) -> np.ndarray:
     return total
 
 
-def _cost(
-    parts: Sequence[Terms], constants: np.ndarray, factors: np.ndarray | None, feasible: Feasible, weights: np.ndarray
-) -> float:
-    column = weights[:, None]
-    each = constants - np.array([_each_value(part, column).sum() for part in parts])
-    return float((np.max(each) if factors is None else factors @ each) + _extras(feasible, column).sum())
+def _cost(problem: _Problem, weights: np.ndarray) -> float:
+    each = problem.constants - np.array([value(part, weights) for part in problem.parts])
+    chosen = np.max(each) if problem.factors is None else problem.factors @ each
+    return float(chosen + _extras(problem.feasible, weights[:, None]).sum())
 
 
-def _master(
-    parts: Sequence[Terms],
-    constants: np.ndarray,
-    factors: np.ndarray | None,
-    feasible: Feasible,
-    rows: _Rows,
-    grid: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, float, np.ndarray, np.ndarray, float]:
-    """The linear programme over the chords between the breakpoints `[P, B]`: weights and multipliers."""
+def _master(problem: _Problem, grid: np.ndarray) -> tuple[np.ndarray, _Prices] | None:
+    """The linear programme over the chords between the breakpoints `[P, B]`: weights `[P]` and multipliers."""
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
 
+    feasible, factors = problem.feasible, problem.factors
     length = np.diff(grid, axis=1)
-    # A chord too short for its slope to be told from rounding is joined to its neighbour.
-    kept = length > 4e-15
+    kept = length > SHORTEST
     pool = np.broadcast_to(np.arange(len(grid))[:, None], length.shape)[kept]
-    span = length[kept]
-    begin = grid[:, 0]
+    span, begin = length[kept], grid[:, 0]
 
     def chords(values: np.ndarray) -> np.ndarray:
         return np.diff(values, axis=1)[kept] / span
 
-    values = [_each_value(part, grid) for part in parts]
+    values = [_each_value(part, grid) for part in problem.parts]
     gains = np.stack([chords(each) for each in values])
     charged = chords(_extras(feasible, grid))
-    upper = [rows.linear[:, pool]]
-    limits = [rows.most - rows.linear @ begin]
-    for each in rows.entropies:
-        logs = _logs(grid, each.reference)
-        upper.append(chords(logs)[None])
-        limits.append(np.array([each.most - logs[:, 0].sum()]))
-    if rows.distance is not None:
-        reference, most = rows.distance
-        away = np.abs(grid - reference[:, None])
-        upper.append(chords(away)[None])
-        limits.append(np.array([most - away[:, 0].sum()]))
+    bends = [_logs(grid, each.reference) for each in feasible.entropies]
+    limits = [each.most for each in feasible.entropies]
+    if feasible.l1 is not None:
+        bends.append(np.abs(grid - feasible.l1[0][:, None]))
+        limits.append(feasible.l1[1])
+    matrix = np.concatenate([problem.linear[:, pool], *(chords(each)[None] for each in bends)])
+    right = np.append(
+        problem.most - problem.linear @ begin,
+        [limit - each[:, 0].sum() for limit, each in zip(limits, bends, strict=True)],
+    )
     objective = charged if factors is None else charged - factors @ gains
-    matrix, right = np.concatenate(upper), np.concatenate(limits)
     bounds = np.stack([np.zeros_like(span), span], axis=1)
-    fixed = len(right)
-    equal = np.ones((1, len(span)))
+    rows, convex, limited = len(problem.most), len(feasible.entropies), len(right)
+    # Chords overestimate what bends: until they are fine enough it may be missed, at a price.
+    extra = np.zeros((limited, convex))
+    extra[rows : rows + convex] = -np.eye(convex)
+    matrix = np.concatenate([matrix, extra], axis=1)
+    objective = np.append(objective, np.full(convex, MISSING))
+    bounds = np.concatenate([bounds, np.tile([0.0, np.inf], (convex, 1))])
     if factors is None:  # the largest part, t: a_m - F_m(w) <= t
-        starts = np.array([each[:, 0].sum() for each in values])
-        matrix = np.block([[matrix, np.zeros((fixed, 1))], [-gains, -np.ones((len(parts), 1))]])
-        right = np.concatenate([right, starts - constants])
+        largest = np.zeros((len(gains), matrix.shape[1] + 1))
+        largest[:, : len(span)], largest[:, -1] = -gains, -1.0
+        matrix = np.concatenate([np.pad(matrix, [(0, 0), (0, 1)]), largest])
+        right = np.append(right, [each[:, 0].sum() for each in values] - problem.constants)
         objective = np.append(objective, 1.0)
         bounds = np.concatenate([bounds, [[-np.inf, np.inf]]])
-        equal = np.append(equal, [[0.0]], axis=1)
-    if rows.entropies:  # chords overestimate what bends: it may be missed, at a price, until they are fine enough
-        slack = np.zeros((len(matrix), len(rows.entropies)))
-        slack[len(rows.most) : len(rows.most) + len(rows.entropies)] = -np.eye(len(rows.entropies))
-        matrix = np.concatenate([matrix, slack], axis=1)
-        objective = np.concatenate([objective, np.full(len(rows.entropies), MISSING)])
-        bounds = np.concatenate([bounds, np.tile([0.0, np.inf], (len(rows.entropies), 1))])
-        equal = np.concatenate([equal, np.zeros((1, len(rows.entropies)))], axis=1)
+    if not len(objective):  # nothing can move
+        return begin, _Prices(np.asarray(factors), 0.0, np.zeros(rows), np.zeros(0), 0.0)
+    equal = np.zeros((1, len(objective)))
+    equal[0, : len(span)] = 1.0
     found = linprog(
         objective,
         A_ub=csr_array(matrix) if len(right) else None,
         b_ub=right if len(right) else None,
         A_eq=csr_array(equal),
-        b_eq=[1.0 - begin.sum()],
+        b_eq=[problem.total - begin.sum()],
         bounds=bounds,
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
+    if not found.success:
+        return None
     weights = begin + np.bincount(pool, found.x[: len(span)], minlength=len(grid))
-    multipliers = np.maximum(-np.asarray(found.ineqlin.marginals), 0.0) if len(right) else np.zeros(0)
-    shares = multipliers[fixed:] if factors is None else np.asarray(factors, np.float64)
+    prices = np.maximum(-np.asarray(found.ineqlin.marginals), 0.0) if len(right) else np.zeros(0)
+    shares = factors
     if factors is None:
-        shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(parts), 1.0 / len(parts))
-    count, convex = len(rows.most), len(rows.entropies)
-    return (
-        weights,
-        shares,
-        -float(found.eqlin.marginals[0]),
-        multipliers[:count],
-        multipliers[count : count + convex],
-        float(multipliers[count + convex]) if rows.distance is not None else 0.0,
+        shares = prices[limited:]
+        shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(gains), 1.0 / len(gains))
+    return weights, _Prices(
+        shares=np.asarray(shares, np.float64),
+        total=-float(found.eqlin.marginals[0]),
+        linear=prices[:rows],
+        entropies=prices[rows : rows + convex],
+        distance=float(prices[limited - 1]) if feasible.l1 is not None else 0.0,
     )
 
 
-def _lagrangian(
-    parts: Sequence[Terms],
-    constants: np.ndarray,
-    shares: np.ndarray,
-    price: float,
-    linear_prices: np.ndarray,
-    convex_prices: np.ndarray,
-    distance_price: float,
-    feasible: Feasible,
-    rows: _Rows,
-) -> tuple[np.ndarray, float]:
+def _lagrangian(problem: _Problem, prices: _Prices) -> tuple[np.ndarray, float]:
     """Every pool's exact best weight at its price, and the lower bound of the cost that they prove."""
-    pulls = [(each.reference, value) for each, value in zip(rows.entropies, convex_prices, strict=True)]
+    feasible, low, high = problem.feasible, problem.low, problem.high
+    pulls = [(each.reference, price) for each, price in zip(feasible.entropies, prices.entropies, strict=True)]
     if feasible.kl_penalty is not None:
         pulls.append(feasible.kl_penalty)
-    entropy, inward = 0.0, np.zeros(len(feasible.low))
-    for reference, strength in pulls:
-        entropy += strength
-        inward += strength * np.log(np.where(reference > 0, reference, 1.0))
-    merged = Terms(
-        utility=jnp.concatenate([share * part.utility for share, part in zip(shares, parts, strict=True)]),
-        fresh=jnp.concatenate([part.fresh for part in parts]),
-        rate=jnp.concatenate([part.rate for part in parts]),
-        dilution=jnp.concatenate([part.dilution for part in parts]),
-        epoch=parts[0].epoch,
-        linear=sum(share * part.linear for share, part in zip(shares, parts, strict=True)) - jnp.asarray(inward),
-        entropy=jnp.asarray(entropy),
-    )
-    prices = price + linear_prices @ rows.linear
-    low, high = feasible.low, np.maximum(feasible.high, feasible.low)
+    inward = sum((price * np.log(np.where(r > 0, r, 1.0)) for r, price in pulls), np.zeros(len(low)))
+    entropy = np.float64(sum(price for _, price in pulls))
     turns = []
-    if rows.distance is not None and distance_price > 0:
-        turns.append((rows.distance[0], distance_price))
+    if feasible.l1 is not None and prices.distance > 0:
+        turns.append((feasible.l1[0], prices.distance))
     if feasible.l1_penalty is not None:
         turns.append(feasible.l1_penalty)
+    paid = prices.total + prices.linear @ problem.linear
     # Each distance bends every f_i once more, at its reference: the best of the intervals between them.
     edges = np.sort(np.stack([low, high, *(np.clip(each, low, high) for each, _ in turns)], axis=1), axis=1)
     gained, response = np.full(len(low), -np.inf), low
     for left, right in zip(edges.T[:-1], edges.T[1:], strict=True):
         middle = 0.5 * (left + right)
         toll = sum((strength * np.sign(middle - reference) for reference, strength in turns), np.zeros(len(low)))
-        weights, value = (
-            np.asarray(each)
-            for each in _respond(merged, jnp.asarray(left), jnp.asarray(right), jnp.asarray(prices + toll))
+        weights, worth = map(
+            np.asarray, _respond(problem.parts, prices.shares, -inward, entropy, left, right, paid + toll)
         )
-        paid = sum((strength * np.abs(weights - reference) for reference, strength in turns), prices * weights)
-        gain = value - paid
+        away = sum((strength * np.abs(weights - reference) for reference, strength in turns), np.zeros(len(low)))
+        gain = worth - paid * weights - away
         response = np.where(gain > gained, weights, response)
         gained = np.maximum(gain, gained)
-    spent = price + linear_prices @ rows.most
-    spent += sum(value * each.most for each, value in zip(rows.entropies, convex_prices, strict=True))
-    if rows.distance is not None:
-        spent += distance_price * rows.distance[1]
-    return response, float(shares @ constants - gained.sum() - spent)
+    spent = prices.total * problem.total + prices.linear @ problem.most
+    spent += sum(price * each.most for each, price in zip(feasible.entropies, prices.entropies, strict=True))
+    if feasible.l1 is not None:
+        spent += prices.distance * feasible.l1[1]
+    return response, float(prices.shares @ problem.constants - gained.sum() - spent)

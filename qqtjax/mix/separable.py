@@ -9,11 +9,13 @@ dilution gamma in [0, 1] each f_i is concave (proof in the docstring of `slopes`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 from qqtjax.laws.closed_form import value_and_slopes
 from qqtjax.laws.repetition import LOG2, SNAP_ULPS, real
@@ -69,6 +71,25 @@ def utility_terms(params: Any, sizes: Array, samples_seen: Array) -> Terms:
     )
 
 
+def joined(parts: Sequence[Terms], factors: ArrayLike) -> Terms:
+    """The functions of sum_m q_m F_m, of laws on the same pools and budget, without an entropy of their own.
+
+    Args:
+        parts: M functions of one law each.
+        factors: `[M]` q_m >= 0.
+    """
+    scaled = list(zip(jnp.asarray(factors), parts, strict=True))
+    return Terms(
+        utility=jnp.concatenate([factor * part.utility for factor, part in scaled]),
+        fresh=jnp.concatenate([part.fresh for part in parts]),
+        rate=jnp.concatenate([part.rate for part in parts]),
+        dilution=jnp.concatenate([part.dilution for part in parts]),
+        epoch=parts[0].epoch,
+        linear=sum((factor * part.linear for factor, part in scaled), jnp.zeros_like(parts[0].linear)),
+        entropy=jnp.zeros_like(parts[0].entropy),
+    )
+
+
 class Piece(NamedTuple):
     """One pool's f_i at a weight, seen from inside one epoch; all `[P]`.
 
@@ -116,7 +137,7 @@ def inside(terms: Terms, whole: Array, weights: Array) -> Piece:
 
 
 def whole_epochs(terms: Terms, weights: Array) -> tuple[Array, Array, Array]:
-    """Whole epochs k of any weights, the weights with those within 4 ulp of a kink set on it, are they on one; `[P]`."""
+    """Whole epochs k of any weights, the weights, those within 4 ulp of a kink set on it, and which they are; `[P]`."""
     counted = weights / terms.epoch
     nearest = jnp.round(counted)
     close = jnp.abs(counted - nearest) <= SNAP_ULPS * jnp.finfo(counted.dtype).eps * counted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.mix import optimize_mixes
 from qqtjax.mix.predict import errors_of
+from qqtjax.plan.best import best_mixes
 from qqtjax.plan.crossovers import every_epoch_until, solve_brackets
 
 # Below `low` (the scale) the law is still a formula: this far down a wanted error is looked for.
@@ -78,7 +78,7 @@ def cheapest_mix(
     """
     budget, best = np.inf, np.asarray(starts[0])
     for _ in range(ROUNDS):
-        mix = optimize_mixes(fitted, [within], starts=np.concatenate([starts, [best]]), seed=seed)
+        mix = best_mixes(fitted, np.array([within]), np.concatenate([starts, [best]]), seed)
         if mix.error[0] > target * (1 + 1e-12):
             break
         cheaper = float(cheapest_budgets(fitted, mix.weights, target, low, within * (1 + 1e-9))[0])

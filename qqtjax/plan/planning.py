@@ -9,13 +9,14 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
-from qqtjax.mix import optimize_mixes, whole_samples
+from qqtjax.mix import whole_samples
 from qqtjax.mix.predict import error_table, tie_of_pools
-from qqtjax.mix.simplex import LOCAL
+from qqtjax.plan.best import best_mixes
 from qqtjax.plan.crossovers import every_epoch_until, find_crossings, frontier, search_range
 from qqtjax.plan.evidence import mixture_evidence
 from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
-from qqtjax.plan.options import Option, all_options, different, quality_order
+from qqtjax.mix.filters import Option, quality_order
+from qqtjax.plan.options import all_options, different
 from qqtjax.plan.question import is_error_rate, samples_to_afford
 from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
 from qqtjax.runs import Runs
@@ -67,8 +68,8 @@ def plan(
     """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
 
     For each budget n the predicted error y(w, n) of every nested filter, w_i = N_i / sum N over the best k
-    pools, of no filtering and of whatever the user names; the best of them; the best continuous mix (local,
-    no certificate); the rule of thumb "the smallest filter within so many epochs" with its regret. Then every
+    pools, of no filtering and of whatever the user names; the best of them; the best continuous mix,
+    with its certificate; the rule of thumb "the smallest filter within so many epochs" with its regret. Then every
     budget at which two options tie.
 
     Args:
@@ -137,7 +138,7 @@ def plan(
         target_error=target_error,
         seed=seed,
     )
-    rows = _rows(fitted, question)
+    rows, certificate = _rows(fitted, question)
     crossovers, steps, high = _changes(fitted, question)
     target = _target(fitted, question, high)
     return Plan(
@@ -147,7 +148,7 @@ def plan(
         pools={fitted.pools.names[i]: float(fitted.pools.sizes[i]) for i in ranked},
         scale=tie_of_pools(fitted.params),
         rule_epochs=question.rule_epochs,
-        certificate=LOCAL,
+        certificate=certificate,
         rows=rows,
         crossovers=crossovers,
         frontier=steps,
@@ -177,12 +178,13 @@ def _recipe(fitted: FittedLaw, question: _Question, option: Option, samples_seen
     )
 
 
-def _rows(fitted: FittedLaw, question: _Question) -> tuple[PlanRow, ...]:
+def _rows(fitted: FittedLaw, question: _Question) -> tuple[tuple[PlanRow, ...], str]:
+    """A row for each budget, and what is proved of their mixes."""
     if not len(question.budgets):
-        return ()
+        return (), ""
     weights = np.stack([option.weights for option in question.options])
     errors = error_table(fitted, weights, question.budgets)
-    found = optimize_mixes(fitted, question.budgets, starts=weights, seed=question.seed)
+    found = best_mixes(fitted, question.budgets, weights, question.seed)
     rows = []
     for column, budget in enumerate(question.budgets):
         recipes = tuple(
@@ -200,12 +202,14 @@ def _rows(fitted: FittedLaw, question: _Question) -> tuple[PlanRow, ...]:
                 best=best,
                 mix=mix,
                 mix_searched=bool(found.searched[column]),
+                mix_gap=float(found.gap[column]),
+                mix_proof=found.proof,
                 rule=rule,
                 regret=rule.error - best.error,
                 warnings=_row_warnings(fitted, float(budget), recipes, best, mix, bool(found.searched[column])),
             )
         )
-    return tuple(rows)
+    return tuple(rows), found.certificate
 
 
 def _rule_of_thumb(recipes: Sequence[Recipe], most_epochs: float) -> Recipe:
@@ -324,7 +328,7 @@ def _target(fitted: FittedLaw, question: _Question, high: float) -> Target | Non
 
     at_horizon = error_table(fitted, weights, np.array([high])).min()
     if not np.isfinite(mixed):
-        at_horizon = min(at_horizon, optimize_mixes(fitted, [high], starts=weights, seed=question.seed).error[0])
+        at_horizon = min(at_horizon, best_mixes(fitted, np.array([high]), weights, question.seed).error[0])
     floor = getattr(fitted.params, "floor", None)
     samples, flops = known(cheapest)
     mix_samples, mix_flops = known(mixed)
@@ -344,7 +348,7 @@ def _target(fitted: FittedLaw, question: _Question, high: float) -> Target | Non
 
 def _variant(fitted: FittedLaw, name: str, question: _Question) -> Variant:
     _, steps, high = _changes(fitted, question)
-    return Variant(name, _rows(fitted, question), steps, _target(fitted, question, high))
+    return Variant(name, _rows(fitted, question)[0], steps, _target(fitted, question, high))
 
 
 def _on_the_same_pools(

@@ -49,6 +49,8 @@ class PlanRow:
         mix: the best continuous mix found.
         mix_searched: False where the law would have to scan too many epochs to search one; `mix` is then the
             best of a few tried: the options, each pool alone, and random ones.
+        mix_gap: no other weights have an error lower by more; for a local proof: to first order.
+        mix_proof: "global" or "local".
         rule: what the rule of thumb picks: the smallest nested filter within its epochs, else the largest.
         regret: error of `rule` less error of `best`.
         warnings: what to know about this budget.
@@ -60,6 +62,8 @@ class PlanRow:
     best: Recipe
     mix: Recipe
     mix_searched: bool
+    mix_gap: float
+    mix_proof: str
     rule: Recipe
     regret: float
     warnings: tuple[str, ...]

@@ -60,7 +60,7 @@ def plan_text(plan: Plan) -> str:
         lines += ["", *_table(plan.rows, plan)]
         lines += _wrapped(
             "rule of thumb: the smallest nested filter of at most "
-            f"{plan.rule_epochs:g} epochs; mixes: shares in the order of the pools ({plan.certificate})",
+            f"{plan.rule_epochs:g} epochs; mixes: shares in the order of the pools, {plan.certificate}",
             "  ",
         )
         lines += ["", "the best mix in whole samples (epochs):"]

@@ -1,0 +1,251 @@
+"""What a mix is judged by: the errors of one law or several as one number, with its slopes on both sides of kinks.
+
+    J(w) = sum_m q_m y_m(w)  or  max_m q_m y_m(w),   + kappa sum_i w_i log(w_i / r_i) + rho sum_i |w_i - r_i|
+
+The errors y_m are smooth in the weights except where a pool ends an epoch, (e_i + n w_i) / N_i whole, and the last
+penalty has a kink at w_i = r_i. All these kinks lie across single pools and add up to first order, so that the slopes
+on both sides, pool by pool, tell what every small move does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from qqtjax.errors import InputError
+from qqtjax.laws.effective_samples import effective_samples
+from qqtjax.laws.fitted import FittedLaw, length_for
+from qqtjax.laws.law import Law
+from qqtjax.laws.power import power
+from qqtjax.laws.utility import utility
+from qqtjax.mix.feasible import Feasible
+from qqtjax.runs import Run
+
+# A weight so close to a kink, relative to itself, lies on it; its slopes are taken so far on either side.
+ON_KINK, ASIDE, ULPS = 1e-9, 1e-11, 16 * np.finfo(float).eps
+FEW, MANY = 4, 32  # points in one call of the compiled program
+LEAST_WEIGHT = 1e-30  # where the logarithm of a smaller weight is taken
+
+
+class Combined(NamedTuple):
+    """One objective on P pools at one budget.
+
+    Attributes:
+        laws: M laws.
+        lengths: their static `max_epochs`, for the most epochs that the bounds allow.
+        params: their parameters, float64.
+        sizes: `[P]` N_i.
+        samples_seen: n.
+        seen_before: `[P]` e_i, or None.
+        metric_weights: `[M]` q_m.
+        worst_case: the largest error instead of their sum.
+        reference: `[P]` r_i, ones without penalties.
+        kl: kappa.
+        l1: rho.
+    """
+
+    laws: tuple[Law, ...]
+    lengths: tuple[int | None, ...]
+    params: tuple[Any, ...]
+    sizes: np.ndarray
+    samples_seen: float
+    seen_before: np.ndarray | None
+    metric_weights: np.ndarray
+    worst_case: bool
+    reference: np.ndarray
+    kl: float
+    l1: float
+
+
+class Local(NamedTuple):
+    """The objective around one point, without the entropy penalty; R rows, of which the largest counts.
+
+    Attributes:
+        point: `[P]` the weights, those that lie next to a kink set on it.
+        kink: `[P]` does the weight lie on a kink.
+        values: `[R]`.
+        left: `[R, P]` slopes towards less of a pool.
+        right: `[R, P]` slopes towards more of it.
+    """
+
+    point: np.ndarray
+    kink: np.ndarray
+    values: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+def combine(
+    fitteds: Sequence[FittedLaw],
+    samples_seen: float,
+    feasible: Feasible,
+    metric_weights: np.ndarray | None,
+    worst_case: bool,
+    seen_before: np.ndarray | None,
+) -> Combined:
+    """One objective of several laws and the penalties of the constraints.
+
+    Raises:
+        InputError: laws of other pools than the first or than the constraints; metric weights that are not M finite
+            numbers >= 0; `seen_before` that is not `[P]` finite numbers >= 0.
+    """
+    pools = fitteds[0].pools
+    for each in fitteds:
+        if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
+            raise InputError("the laws of one mix have different pools: expected the same names and sizes in all")
+    if feasible.names != pools.names or feasible.samples_seen != samples_seen:
+        raise InputError("constraints are bound to other pools or another budget: bind them to those of the laws")
+    given = np.ones(len(fitteds)) if metric_weights is None else np.asarray(metric_weights, np.float64)
+    if given.shape != (len(fitteds),) or not np.all(np.isfinite(given)) or np.any(given < 0) or not np.any(given > 0):
+        raise InputError(f"metric weights {given.tolist()}: expected {len(fitteds)} finite numbers >= 0, one above 0")
+    before = None if seen_before is None else np.asarray(seen_before, np.float64)
+    if before is not None and (before.shape != (len(pools),) or not np.all(np.isfinite(before)) or np.any(before < 0)):
+        raise InputError(f"samples seen before {before.tolist()}: expected {len(pools)} finite numbers >= 0")
+    most = Run(weights=feasible.high, sizes=pools.sizes, samples_seen=samples_seen, seen_before=before)
+    penalties = [each for each in (feasible.kl_penalty, feasible.l1_penalty) if each is not None]
+    return Combined(
+        laws=tuple(each.law for each in fitteds),
+        lengths=tuple(length_for(each.law, each.params, most) for each in fitteds),
+        params=tuple(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), each.params) for each in fitteds),
+        sizes=np.asarray(pools.sizes, np.float64),
+        samples_seen=float(samples_seen),
+        seen_before=before,
+        metric_weights=given,
+        worst_case=worst_case and len(fitteds) > 1,
+        reference=penalties[0][0] if penalties else np.ones(len(pools)),
+        kl=feasible.kl_penalty[1] if feasible.kl_penalty else 0.0,
+        l1=feasible.l1_penalty[1] if feasible.l1_penalty else 0.0,
+    )
+
+
+def is_convex(combined: Combined) -> bool:
+    """Is the objective proved convex in the weights: every law's error is, and the rest keeps it.
+
+    With `seen_before` that is known of `laws.utility` with dilution 0 (`laws.continued`), of `laws.effective_samples`
+    (exposures add within a concave function) and of `laws.power`.
+    """
+    for law, params in zip(combined.laws, combined.params, strict=True):
+        if not law.convex(params):
+            return False
+        earlier = combined.seen_before is not None and np.any(combined.seen_before > 0)
+        if earlier and law not in (power, effective_samples):
+            if law != utility or np.any(np.asarray(params.dilution) != 0):
+                return False
+    return True
+
+
+def law_errors(
+    laws: tuple[Law, ...],
+    lengths: tuple[int | None, ...],
+    params: tuple[Any, ...],
+    sizes: Array,
+    samples_seen: Array,
+    before: Array | None,
+    weights: Array,
+) -> Array:
+    """`[M]` predicted errors at weights `[P]`; traceable."""
+    run = Run(weights=weights, sizes=sizes, samples_seen=samples_seen, seen_before=before)
+    return jnp.stack([law(each, run, length) for law, each, length in zip(laws, params, lengths, strict=True)])
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _errors_and_slopes(
+    laws: tuple, lengths: tuple, params: tuple, sizes: Array, seen: Array, before: Array | None, points: Array
+) -> tuple[Array, Array]:
+    def one(weights: Array) -> tuple[Array, Array]:
+        errors, pull = jax.vjp(partial(law_errors, laws, lengths, params, sizes, seen, before), weights)
+        return errors, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(laws), dtype=errors.dtype))
+
+    return jax.vmap(one)(points)
+
+
+def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[B, R]` and their slopes `[B, R, P]` at points `[B, P]`: the q_m y_m, or their sum; without penalties."""
+    size = FEW if len(points) <= FEW else MANY  # two shapes, so that little is compiled
+    with jax.enable_x64(True):
+        found = [
+            _errors_and_slopes(
+                combined.laws,
+                combined.lengths,
+                combined.params,
+                combined.sizes,
+                combined.samples_seen,
+                combined.seen_before,
+                np.pad(few, [(0, size - len(few)), (0, 0)], mode="edge"),
+            )
+            for few in (points[start : start + size] for start in range(0, len(points), size))
+        ]
+        errors, slopes = (np.concatenate(each)[: len(points)] for each in zip(*found, strict=True))
+    errors, slopes = errors * combined.metric_weights, slopes * combined.metric_weights[:, None]
+    if combined.worst_case:
+        return errors, slopes
+    return errors.sum(1, keepdims=True), slopes.sum(1, keepdims=True)
+
+
+def penalty(combined: Combined, points: np.ndarray) -> np.ndarray:
+    """`[B]` what the penalties add at points `[B, P]`."""
+    used = np.maximum(points, LEAST_WEIGHT) / np.where(combined.reference > 0, combined.reference, 1.0)
+    divergence = combined.kl * np.sum(points * np.log(used), axis=1)
+    return divergence + combined.l1 * np.sum(np.abs(points - combined.reference), axis=1)
+
+
+def objective(combined: Combined, points: np.ndarray) -> np.ndarray:
+    """`[B]` J at points `[B, P]`; inf where it is not a number."""
+    rows, _ = rows_at(combined, points)
+    found = rows.max(1) + penalty(combined, points)
+    return np.where(np.isnan(found), np.inf, found)
+
+
+def kinks_around(combined: Combined, point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The next kink below, the nearest one and the next above each weight, `[P]`: -inf, NaN and inf where none is."""
+    before = 0.0 if combined.seen_before is None else combined.seen_before
+    epochs = (before + combined.samples_seen * point) / combined.sizes
+    known = np.where(np.isinf(combined.sizes), 0.0, combined.sizes)
+
+    def place(whole: np.ndarray, none: float) -> np.ndarray:
+        there = np.isfinite(combined.sizes) & (whole >= 1) & (whole * known >= before)
+        return np.where(there, (whole * known - before) / combined.samples_seen, none)
+
+    nearest = place(np.round(epochs), np.nan)
+    on = np.abs(point - nearest) <= near(combined, point)
+    whole = np.where(on, np.round(epochs), np.floor(epochs))
+    below = place(np.where(on, whole - 1, whole), -np.inf)
+    above = place(whole + 1, np.inf)
+    if combined.l1 > 0:
+        at = combined.reference
+        closer = ~(np.abs(point - nearest) <= np.abs(point - at))
+        nearest = np.where(closer, at, nearest)
+        on = np.abs(point - at) <= near(combined, point)
+        below = np.where((at < point) & ~on, np.maximum(below, at), below)
+        above = np.where((at > point) & ~on, np.minimum(above, at), above)
+    return below, nearest, above
+
+
+def near(combined: Combined, point: np.ndarray) -> np.ndarray:
+    """`[P]` how far from a kink a weight still lies on it."""
+    return ON_KINK * point + _rounding(combined, point)
+
+
+def _rounding(combined: Combined, point: np.ndarray) -> np.ndarray:
+    before = 0.0 if combined.seen_before is None else combined.seen_before
+    return ULPS * (before / combined.samples_seen + point)
+
+
+def look(combined: Combined, weights: np.ndarray) -> Local:
+    """The objective around weights `[P]`, without the entropy penalty, which is smooth and has no finite slope at 0."""
+    _, nearest, _ = kinks_around(combined, weights)
+    kink = np.abs(weights - nearest) <= near(combined, weights)
+    point = np.where(kink, nearest, weights)
+    aside = np.where(kink, ASIDE * point + _rounding(combined, point), 0.0)
+    lower, upper = np.maximum(point - aside, 0.0), point + aside
+    values, slopes = rows_at(combined, np.stack([point, lower, upper]))
+    less = np.where(point > combined.reference, combined.l1, -combined.l1)
+    more = np.where(point >= combined.reference, combined.l1, -combined.l1)
+    distance = combined.l1 * np.sum(np.abs(point - combined.reference))
+    return Local(point, kink, values[0] + distance, slopes[1] + less, slopes[2] + more)

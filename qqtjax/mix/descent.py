@@ -1,0 +1,183 @@
+"""The best mix for any law under any constraints: many starts, a finish that knows kinks, and a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from qqtjax.errors import InputError
+from qqtjax.laws.fitted import FittedLaw
+from qqtjax.mix.collisions import refuse_empty
+from qqtjax.mix.combined import Combined, combine, is_convex, objective, rows_at
+from qqtjax.mix.feasible import TOLERANCE, Feasible, violation
+from qqtjax.mix.sequential import descend_from, roomy
+from qqtjax.mix.settling import MOST_STEPS, repaired, settle
+from qqtjax.mix.stationarity import residual
+from qqtjax.mix.subgradient import search
+
+GLOBAL, LOCAL = "global: the error is convex in the weights", "local"
+STEPS, SCAN_STEPS, SHORT_STEPS = 1200, 300, 100
+# Laws that scan: pools times scanned epochs. Up to the first the whole search, up to the second a shorter one,
+# beyond it the best start alone is finished, up to the last: what it takes grows with them.
+WHOLE_SEARCH, SHORT_SEARCH, ONLY_FINISH = 512, 2048, 16384
+SHORT_FINISH = 20  # steps
+RANDOM_STARTS, MOST_ALONE = 4, 32
+MOST_FINISHED = 3  # of the distinct mixes that the starts end at
+ALIKE = 1e-3  # mixes nearer to each other than this count as one
+AGREE = 1e-5  # of the value: starts that end so near to the best one agree with it
+
+
+class Descended(NamedTuple):
+    """The best mix that was found.
+
+    Attributes:
+        weights: `[P]`, their sum is 1; every constraint is met to 1e-9.
+        error: the combined error of the laws.
+        objective: the same plus what the penalties add; this was minimised.
+        residual: the objective can fall by at most this by any feasible move, to first order.
+        proof: "global: the error is convex in the weights": then no feasible mix is better by more than the
+            residual; or "local".
+        searched: False where a law that scans goes through too many epochs to search from every start, so that the
+            mix is the best of the starts, with at most a short finish.
+        starts_agreeing: how many starts ended within 1e-5 of the objective (relative) of the best.
+        starts: how many there were.
+    """
+
+    weights: np.ndarray
+    error: float
+    objective: float
+    residual: float
+    proof: str
+    searched: bool
+    starts_agreeing: int
+    starts: int
+
+
+def descend(
+    fitted: FittedLaw | Sequence[FittedLaw],
+    samples_seen: float,
+    feasible: Feasible,
+    *,
+    metric_weights: ArrayLike | None = None,
+    worst_case: bool = False,
+    seen_before: ArrayLike | None = None,
+    starts: ArrayLike | None = None,
+    seed: int = 0,
+) -> Descended:
+    """Weights that minimise the error of one law or several, of any kind, under any constraints.
+
+        J(w) = sum_m q_m y_m(w)  or  max_m q_m y_m(w),   + kappa sum_i w_i log(w_i / r_i) + rho sum_i |w_i - r_i|
+
+    From the starts given, a uniform mix, each pool alone and random ones, each brought within the bounds: projected
+    subgradients where there are only bounds and penalties, SLSQP else. The best of the mixes that they end at are
+    finished by steps that know the kinks at whole epochs. The result is never worse than a feasible start that was
+    given. Laws that scan go through fewer steps where pools times epochs (the most that the bounds allow, up to a
+    power of two) exceed 512; where they exceed 2,048 only the best start gets a short finish, beyond 16,384 none.
+
+    Args:
+        fitted: one law, or M laws of the same pools.
+        samples_seen: the budget n.
+        feasible: the constraints, bound to these pools, this budget and `seen_before`; their penalties count too.
+        metric_weights: `[M]` q_m >= 0; ones by default.
+        worst_case: minimise the largest q_m y_m instead of their sum.
+        seen_before: `[P]` samples e_i of earlier training, or None.
+        starts: `[S, P]` weights to start from beside the others.
+        seed: of the random starts.
+
+    Raises:
+        InputError: nothing satisfies the constraints; laws, constraints, weights or starts that do not fit together.
+
+    Example:
+        >>> from qqtjax.laws import UtilityParams, utility
+        >>> from qqtjax.mix.constraints import Constraints
+        >>> from qqtjax.runs import Pools
+        >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.125]),
+        ...                        half_life=np.array([6.73, 8.55]), reference_size=np.full(2, 12.8e6))
+        >>> fitted = FittedLaw(utility, params, Pools.of({"top10": 12.8e6, "top20": 12.8e6}))
+        >>> found = descend(fitted, 64e6, Constraints(caps={"top10": 0.7}).bind(fitted.pools, 64e6))
+        >>> found.weights.round(6).tolist(), found.residual < 1e-9, found.proof
+        ([0.7, 0.3], True, 'global: the error is convex in the weights')
+    """
+    laws = [fitted] if isinstance(fitted, FittedLaw) else list(fitted)
+    if not laws:
+        raise InputError("no laws: expected at least one")
+    weighed = None if metric_weights is None else np.asarray(metric_weights, np.float64)
+    before = None if seen_before is None else np.asarray(seen_before, np.float64)
+    combined = combine(laws, float(samples_seen), feasible, weighed, worst_case, before)
+    refuse_empty(feasible)
+    width = len(feasible.low)
+    given = np.zeros((0, width)) if starts is None else np.asarray(starts, np.float64)
+    if given.ndim != 2 or given.shape[1] != width or not np.all(np.isfinite(given)):
+        raise InputError(f"starts of shape {given.shape}: expected [S, {width}] finite weights")
+    begin = np.concatenate([given, _own_starts(combined, width, seed)])
+    anchor = roomy(feasible)
+    work = width * max((each or 0) for each in combined.lengths)
+    searched = work <= SHORT_SEARCH
+    if searched:
+        ends, values = _ends(combined, feasible, begin, anchor, work)
+    else:
+        ends = _feasible_starts(feasible, begin, anchor)
+        values = objective(combined, ends)
+    best, agreeing = _finished(combined, feasible, ends, values, anchor, work)
+    options = np.concatenate([given[[violation(feasible, each) <= TOLERANCE for each in given]], best[None]])
+    weights = options[int(np.argmin(objective(combined, options)))]
+    rows, _ = rows_at(combined, weights[None])
+    return Descended(
+        weights=weights,
+        error=float(rows.max()),
+        objective=float(objective(combined, weights[None])[0]),
+        residual=residual(combined, feasible, weights),
+        proof=GLOBAL if is_convex(combined) else LOCAL,
+        searched=searched,
+        starts_agreeing=agreeing,
+        starts=len(begin),
+    )
+
+
+def _own_starts(combined: Combined, width: int, seed: int) -> np.ndarray:
+    """Uniform, pools alone (the best of them where they are many), and random mixes."""
+    alone = np.eye(width)
+    if width > MOST_ALONE:
+        alone = alone[np.sort(np.argsort(objective(combined, alone), kind="stable")[:MOST_ALONE])]
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(width), RANDOM_STARTS)
+    return np.concatenate([np.full((1, width), 1 / width), alone, drawn])
+
+
+def _feasible_starts(feasible: Feasible, begin: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    points = [repaired(feasible, each, anchor) for each in begin]
+    return np.array([each for each in points if each is not None] or [anchor])
+
+
+def _ends(
+    combined: Combined, feasible: Feasible, begin: np.ndarray, anchor: np.ndarray, work: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`[S, P]` feasible mixes that the starts end at, and their objective."""
+    if len(feasible.rows) or feasible.entropies or feasible.l1 is not None:
+        reached = np.array([descend_from(combined, feasible, each) for each in begin])
+        ends = _feasible_starts(feasible, reached, anchor)
+        return ends, objective(combined, ends)
+    steps = STEPS if not work else SCAN_STEPS if work <= WHOLE_SEARCH else SHORT_STEPS
+    return search(combined, feasible.low, np.maximum(feasible.low, feasible.high), begin, steps)
+
+
+def _finished(
+    combined: Combined, feasible: Feasible, ends: np.ndarray, values: np.ndarray, anchor: np.ndarray, work: int
+) -> tuple[np.ndarray, int]:
+    """The best mix after the finish of the best few distinct ones, and how many starts agree with it."""
+    searched = work <= SHORT_SEARCH
+    chosen: list[int] = []
+    for place in np.argsort(values, kind="stable"):
+        alike = any(np.abs(ends[place] - ends[other]).max() <= ALIKE for other in chosen)
+        if len(chosen) < (MOST_FINISHED if searched else 1) and not alike:
+            chosen.append(int(place))
+    points = ends[chosen]
+    if work <= ONLY_FINISH:
+        steps = MOST_STEPS if searched else SHORT_FINISH
+        points = np.array([settle(combined, feasible, each, anchor, steps) for each in points])
+    finished = objective(combined, points)
+    best = int(np.argmin(finished))
+    agreeing = int(np.sum(values <= finished[best] + AGREE * abs(finished[best])))
+    return points[best], agreeing

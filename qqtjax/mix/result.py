@@ -1,0 +1,174 @@
+"""The best mix as an answer: weights, what is known about them, and what else was worth considering."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from qqtjax.mix.allocation import whole_samples
+from qqtjax.plain import to_plain
+from qqtjax.runs import Pools
+
+GLOBAL, LOCAL = "global", "local"
+DUALITY_GAP, KKT_RESIDUAL = "duality gap", "KKT residual"
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What is known about how good weights are.
+
+    Attributes:
+        kind: "duality gap" (from a lower bound) or "KKT residual" (from first-order moves).
+        gap: no weights that satisfy the constraints have an error lower by more than this, in the unit of the error;
+            for a local proof: no first-order move lowers the error by more.
+        log_gap: the same in the logarithm of the error above the floor, where the bound was made there, else None.
+        proof: "global" or "local".
+        searched: False where the law scans too many epochs to search, so that the weights are the best of the starts.
+    """
+
+    kind: str
+    gap: float
+    log_gap: float | None
+    proof: str
+    searched: bool = True
+
+    def __str__(self) -> str:
+        if not self.searched:
+            return "not searched: too many epochs for a law that scans them; the best of the starts"
+        if self.proof == GLOBAL:
+            return f"global optimum: no other weights are better by more than {self.gap:.1e} ({self.kind})"
+        return f"local optimum ({self.kind} {self.gap:.1e}): other weights far away may be better"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunnerUp:
+    """Weights worth knowing beside the best.
+
+    Attributes:
+        name: "best single pool C00", "best nested filter C00+C20", "proportional to size", "reference".
+        weights: `{pool: share}`.
+        error: predicted.
+        feasible: do they satisfy the constraints.
+    """
+
+    name: str
+    weights: dict[str, float]
+    error: float
+    feasible: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mix:
+    """The best weights over pools at one budget.
+
+    Attributes:
+        law: name of the law, or of the laws joined by commas.
+        metric: what the error measures.
+        pools: the pools, with the sizes planned for.
+        samples_seen: the budget n.
+        weights: `[P]`, they sum to 1.
+        error: predicted; of several metrics the weighted sum or the worst. Penalties are not in it.
+        errors: `{metric: error}`.
+        epochs: `[P]` K_i = n w_i / N_i of this run.
+        certificate: what is known about how good the weights are.
+        active: the constraints that hold with equality, in words.
+        runner_ups: other choices with their errors.
+        objective: what was minimised: the error, and penalties where there are any.
+        seen_before: `[P]` samples of each pool that the model was trained on before, or None.
+        warnings: what to know.
+    """
+
+    law: str
+    metric: str
+    pools: Pools
+    samples_seen: float
+    weights: np.ndarray
+    error: float
+    errors: dict[str, float]
+    epochs: np.ndarray
+    certificate: Certificate
+    active: tuple[str, ...]
+    runner_ups: tuple[RunnerUp, ...]
+    objective: float
+    seen_before: np.ndarray | None
+    warnings: tuple[str, ...]
+
+    @property
+    def samples(self) -> list[int]:
+        """P whole samples to draw from each pool, n in all."""
+        return whole_samples(self.weights, round(self.samples_seen))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as dicts, lists, strings and numbers that strict JSON holds; infinities become words."""
+        names = self.pools.names
+
+        def by_pool(values: Any) -> dict[str, Any]:
+            return dict(zip(names, to_plain(values), strict=True))
+
+        return {
+            "law": self.law,
+            "metric": self.metric,
+            "samples_seen": self.samples_seen,
+            "sizes": by_pool(self.pools.sizes),
+            "weights": by_pool(self.weights),
+            "samples": by_pool(self.samples),
+            "epochs": by_pool(self.epochs),
+            "error": self.error,
+            "errors": to_plain(self.errors),
+            "objective": self.objective,
+            "certificate": {**to_plain(self.certificate), "text": str(self.certificate)},
+            "active": list(self.active),
+            "runner_ups": to_plain(list(self.runner_ups)),
+            "seen_before": None if self.seen_before is None else by_pool(self.seen_before),
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        from qqtjax.mix.text import mix_text
+
+        return mix_text(self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixes:
+    """The best weights of many problems at once; `...` is draws, sizes and budgets, those that were given.
+
+    Attributes:
+        pools: the pools.
+        samples_seen: `[...]` budgets n.
+        sizes: `[..., P]` sizes N_i.
+        weights: `[..., P]`, each sums to 1.
+        error: `[...]` predicted errors.
+        gap: `[...]` as in `Certificate.gap`.
+        proof: "global" or "local", of all of them.
+        kind: "duality gap" or "KKT residual".
+        searched: `[...]` bool, as in `Certificate.searched`.
+    """
+
+    pools: Pools
+    samples_seen: np.ndarray
+    sizes: np.ndarray
+    weights: np.ndarray
+    error: np.ndarray
+    gap: np.ndarray
+    proof: str
+    kind: str
+    searched: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.error)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """`[..., P]` epochs K_i = n w_i / N_i."""
+        return self.samples_seen[..., None] * self.weights / self.sizes
+
+    @property
+    def certificate(self) -> str:
+        """What is known about how good they are, in words, for all of them."""
+        if not self.error.size:
+            return ""
+        worst = float(np.max(self.gap))
+        return str(Certificate(self.kind, worst, None, self.proof))

@@ -1,0 +1,109 @@
+"""The best weights for several metrics, floors of their own and penalties: convex, by separable programmes in turn.
+
+    minimise  sum_m q_m y_m(w) + penalties(w)   or   max_m y_m(w) + penalties(w),   y_m = d_m . w + exp(-F_m(w))
+
+Each F_m is concave, so that y_m is convex, and its tangent in F_m lies below it:
+
+    y_m(v) >= d_m . v + E_m (1 + F_m(w) - F_m(v)),   E_m = exp(-F_m(w))
+
+The minimum of the right-hand side is a separable programme; it is the next step and, at any w, a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from qqtjax.mix.feasible import Feasible, relative_entropy
+from qqtjax.mix.programme import Settled, solve, value
+from qqtjax.mix.separable import Terms
+
+ROUNDS = 40
+TOLERANCE = 1e-12
+HALVINGS = 30
+
+
+class Minimised(NamedTuple):
+    """What the search ended with.
+
+    Attributes:
+        weights: `[P]`.
+        objective: the errors, summed or the largest, with the penalties.
+        bound: no weights that satisfy the constraints have a lower objective.
+        shares: `[M]` what each metric weighs: q_m, or the multipliers of the worst case.
+    """
+
+    weights: np.ndarray
+    objective: float
+    bound: float
+    shares: np.ndarray
+
+
+def penalty(feasible: Feasible, weights: np.ndarray) -> float:
+    """What the distances from the reference add to the error."""
+    added = 0.0
+    if feasible.kl_penalty is not None:
+        added += feasible.kl_penalty[1] * relative_entropy(weights, feasible.kl_penalty[0])
+    if feasible.l1_penalty is not None:
+        added += feasible.l1_penalty[1] * float(np.abs(weights - feasible.l1_penalty[0]).sum())
+    return added
+
+
+def minimise(
+    laws: Sequence[Terms],
+    floors: np.ndarray,
+    factors: np.ndarray | None,
+    feasible: Feasible,
+) -> Minimised:
+    """Weights of the least objective, with a lower bound; both in the unit of the error.
+
+    Args:
+        laws: M functions F_m, as numpy arrays.
+        floors: `[M, P]` d_m.
+        factors: `[M]` q_m >= 0, or None for the worst case.
+        feasible: constraints and penalties; known to be satisfiable.
+
+    Raises:
+        QQTError: as in `programme.solve`.
+    """
+
+    def excesses(weights: np.ndarray) -> np.ndarray:
+        return np.exp([-value(each, weights) for each in laws])
+
+    def objective(weights: np.ndarray) -> float:
+        errors = floors @ weights + excesses(weights)
+        return float((np.max(errors) if factors is None else factors @ errors) + penalty(feasible, weights))
+
+    def below(weights: np.ndarray) -> Settled:
+        """The minimum of the tangents at any weights: a_m - (E_m F_m(v) - d_m . v)."""
+        excess = excesses(weights)
+        parts = [_scaled(each, size, floor) for each, size, floor in zip(laws, excess, floors, strict=True)]
+        return solve(parts, excess * (1 - np.log(excess)), factors, feasible, weights)
+
+    settled = below(np.full(floors.shape[1], 1 / floors.shape[1]))
+    weights, bound = settled.weights, settled.bound
+    reached = objective(weights)
+    for _ in range(ROUNDS):
+        settled = below(weights)
+        bound = max(bound, settled.bound)
+        if reached - bound <= TOLERANCE:
+            break
+        best, least, part = weights, reached, 1.0
+        for _ in range(HALVINGS):
+            trial = weights + part * (settled.weights - weights)
+            cost = objective(trial)
+            if cost < reached:
+                best, reached = trial, cost
+            elif reached < least:
+                break
+            part /= 2
+        if reached >= least:
+            break
+        weights = best
+    return Minimised(weights, reached, min(bound, reached), settled.shares)
+
+
+def _scaled(terms: Terms, factor: float, floor: np.ndarray) -> Terms:
+    return terms._replace(utility=factor * terms.utility, linear=factor * terms.linear + floor)

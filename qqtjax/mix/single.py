@@ -1,0 +1,138 @@
+"""One problem: which solver its law and its constraints allow, and what that solver proves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from qqtjax import laws
+from qqtjax.laws.fitted import FittedLaw
+from qqtjax.laws.law import Law
+from qqtjax.laws.utility import UtilityParams
+from qqtjax.mix.descent import descend
+from qqtjax.mix.feasible import Feasible
+from qqtjax.mix.programme import solve
+from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate
+from qqtjax.mix.separable import Terms, total, utility_terms
+from qqtjax.mix.several import minimise
+from qqtjax.mix.water_filling import water_fill
+
+
+class Solved(NamedTuple):
+    """What a solver ended with.
+
+    Attributes:
+        weights: `[P]`.
+        objective: the errors, summed or the largest, with the penalties.
+        certificate: what is proved.
+    """
+
+    weights: np.ndarray
+    objective: float
+    certificate: Certificate
+
+
+def is_separable(law: Law, params: Any, seen_before: np.ndarray | None) -> bool:
+    """Is log(y - d) a sum of concave functions of one weight each, whose slopes `mix.separable` knows."""
+    if seen_before is not None and np.any(seen_before > 0):
+        return False
+    if law == laws.power:
+        return bool(law.convex(params))
+    return law == laws.utility and params.decay_shape is None and bool(law.convex(params))
+
+
+def separable_terms(law: Law, params: Any, sizes: Any, samples_seen: Any) -> Terms:
+    """The functions f_i of a law for which `is_separable`; a repetition-blind one has pools without end."""
+    if law == laws.power:
+        sizes = jnp.full_like(jnp.asarray(sizes), jnp.inf)
+        params = UtilityParams(
+            scale=params.scale,
+            floor=params.floor,
+            utility=params.utility,
+            half_life=1.0,
+            reference_size=sizes,
+            amplitude=params.amplitude,
+        )
+    return utility_terms(params, sizes, samples_seen)
+
+
+def solve_one(
+    fitteds: Sequence[FittedLaw],
+    factors: np.ndarray | None,
+    samples_seen: float,
+    feasible: Feasible,
+    seen_before: np.ndarray | None,
+    starts: np.ndarray | None,
+    seed: int,
+) -> Solved:
+    """The best weights of one problem, by the solver that proves most.
+
+    Args:
+        fitteds: M laws on the same pools.
+        factors: `[M]` factors of their errors in a sum, or None for the worst case.
+        samples_seen: the budget.
+        feasible: constraints that something satisfies.
+        seen_before: `[P]` or None.
+        starts: `[S, P]` for local searches, or None.
+        seed: of random starts.
+    """
+    if not all(is_separable(each.law, each.params, seen_before) for each in fitteds):
+        found = descend(
+            fitteds,
+            samples_seen,
+            feasible,
+            metric_weights=factors,
+            worst_case=factors is None,
+            seen_before=seen_before,
+            starts=starts,
+            seed=seed,
+        )
+        proof = Certificate(KKT_RESIDUAL, found.residual, None, found.proof.split(":")[0], found.searched)
+        return Solved(found.weights, found.objective, proof)
+    sizes = np.asarray(fitteds[0].pools.sizes, np.float64)
+    floors = np.stack([np.broadcast_to(np.asarray(each.params.floor, np.float64), sizes.shape) for each in fitteds])
+    penalised = feasible.kl_penalty is not None or feasible.l1_penalty is not None
+    alone = len(fitteds) == 1 and np.ptp(floors) == 0 and not penalised
+    seen = np.float64(samples_seen)
+    with jax.enable_x64(True):
+        if alone and feasible.plain:
+            high = np.maximum(feasible.low, feasible.high)
+            law, params = fitteds[0].law, in_doubles(fitteds[0].params)
+            weights, *proved = jax.device_get(filled(law, params, sizes, seen, feasible.low, high))
+            value, gap = map(float, proved)
+        else:
+            parts = [jax.device_get(_terms(each.law, in_doubles(each.params), sizes, seen)) for each in fitteds]
+            if not alone:
+                found = minimise(parts, floors, factors, feasible)
+                gap = max(found.objective - found.bound, 0.0)
+                return Solved(found.weights, found.objective, Certificate(DUALITY_GAP, gap, None, GLOBAL))
+            settled = solve(parts, np.zeros(1), np.ones(1), feasible, np.full(len(sizes), 1 / len(sizes)))
+            weights, value, gap = settled.weights, -settled.cost, max(settled.cost - settled.bound, 0.0)
+    # log(y - d) = -F(w): the gap is proved in F.
+    factor, excess = 1.0 if factors is None else float(factors[0]), float(np.exp(-value))
+    certificate = Certificate(DUALITY_GAP, factor * excess * float(-np.expm1(-gap)), gap, GLOBAL)
+    return Solved(weights, factor * (float(floors[0, 0]) + excess), certificate)
+
+
+def in_doubles(params: Any) -> Any:
+    """Parameters as float64 arrays, so that numbers and arrays share one compiled program."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+
+
+@partial(jax.jit, static_argnums=0)
+def filled(
+    law: Law, params: Any, sizes: Array, samples_seen: Array, low: Array, high: Array
+) -> tuple[Array, Array, Array]:
+    """The best weights `[P]` under bounds alone, F there and its gap."""
+    terms = separable_terms(law, params, sizes, samples_seen)
+    found = water_fill(terms, low, high)
+    return found.weights, total(terms, found.weights), found.gap
+
+
+_terms = partial(jax.jit, static_argnums=0)(separable_terms)
