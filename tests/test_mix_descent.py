@@ -26,7 +26,7 @@ from qqtjax.mix import combined as combined_module
 from qqtjax.mix import subgradient
 from qqtjax.mix.combined import combine, objective
 from qqtjax.mix.constraints import Constraints, Group
-from qqtjax.mix.descent import GLOBAL, LOCAL, Descended, descend
+from qqtjax.mix.descent import GLOBAL, LOCAL, descend
 from qqtjax.mix.emptiness import is_empty
 from qqtjax.mix.feasible import violation
 from qqtjax.mix.separable import utility_terms

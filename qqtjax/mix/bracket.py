@@ -1,119 +1,207 @@
-"""The weight at which one pool's slope meets a price: bracketed for all pools at once, exact at kinks.
+"""The weight at which each pool's slope meets a price: a model from one evaluation, iterated until it is exact.
 
     w_i(mu) = argmax_w f_i(w) - mu w
 
-An end of a bracket knows the epoch on its inner side and the slope there; a trial on a kink is given as a whole number
-of epochs, so that the slopes on both sides of it come from one evaluation and w = k N / n is exact.
+Inside an epoch the slope is nearly linear in log w, and at its end it falls by a known drop; a pool below one epoch
+earns the same for every sample. Farther away, with K epochs, half-life tau and dilution gamma, the slope follows
+
+    f'(w) ~ constant - beta log(1 + c w^(1 + gamma)),   the large-tau form of G, with c from the slope's own slope
+
+A weight where the slopes were evaluated bounds w_i(mu) for good: w_i(mu) >= w for mu <= f'(w-), w_i(mu) <= w for
+mu >= f'(w+), by concavity. Two such weights, one on each side of the price, bracket what the model says.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from qqtjax.mix.separable import Terms, inside, whole_epochs
 
 MOST_RESPONSE_STEPS = 200
+LARGEST_EXPONENT = 80.0  # exp of it is finite in float32
 
 
-class End(NamedTuple):
-    """One end of every pool's bracket: the weight, the epoch inside the bracket next to it, the slope towards it."""
+class Known(NamedTuple):
+    """A weight of every pool with its slopes from the left and the right, all `[P]`."""
 
     weight: Array
-    whole: Array
-    slope: Array
+    left: Array
+    right: Array
 
 
-def choose(condition: Array, yes: End, no: End) -> End:
-    """Ends of one bracket or another, pool by pool."""
-    return End(*(jnp.where(condition, one, other) for one, other in zip(yes, no, strict=True)))
+class Bracket(NamedTuple):
+    """Two known weights: f'(lower-) >= mu >= f'(upper+) at the price last tried."""
+
+    lower: Known
+    upper: Known
 
 
-def between(near: End, far: End, price: Array) -> Array:
-    """Where the slope equals the price if it is linear in the weight between both ends, `[P]`."""
-    fall = near.slope - far.slope
-    part = jnp.where(fall > 0, (near.slope - price) / jnp.where(fall > 0, fall, 1.0), 0.5)
-    part = jnp.clip(jnp.where(jnp.isfinite(near.slope), part, 0.5), 0.0, 1.0)
-    return near.weight + part * (far.weight - near.weight)
+class First(NamedTuple):
+    """The end of the first epoch, or the upper bound where that comes before, all `[P]`.
+
+    Attributes:
+        at: the weight, with the slopes there: the left one is that of every smaller weight unless there is a pull.
+        entry: the price from which a pool is not drawn at all; infinite with a pull towards a reference mix.
+        rate: d f' / d log w just after it.
+    """
+
+    at: Known
+    entry: Array
+    rate: Array
 
 
-def past(guess: Array, low: Array, high: Array, side: Array, again: Array) -> Array:
-    """A guess, or where one end alone keeps moving a double step past it, then the middle: the other end must move."""
-    end = jnp.where(side > 0, low, high)
-    double = jnp.clip(2.0 * guess - end, low, high)
-    return jnp.where(again >= 2, 0.5 * (low + high), jnp.where(again >= 1, double, guess))
+class Model(NamedTuple):
+    """What one evaluation says of every pool's w(mu), all `[P]`; `start` and `end` are the kinks on both sides."""
+
+    base: Known
+    up: Array  # d f' / d log w on the right
+    down: Array  # on the left
+    start: Known
+    end: Known
+    bend: Array  # c w^(1 + gamma) at the base
+    strength: Array  # beta
+    power: Array  # 1 / (1 + gamma)
 
 
-def straight(low: End, high: End) -> Array:
-    """Is f_i a straight line between both ends: the first epoch."""
-    return (high.weight > low.weight) & (low.slope == high.slope)
+def pick(condition: Array, yes: Known, no: Known) -> Known:
+    """One or the other, pool by pool."""
+    return Known(*(jnp.where(condition, one, other) for one, other in zip(yes, no, strict=True)))
 
 
-def settled(near: End, far: End, price: Array) -> Array:
-    """Is there nothing more to search: one point, or a straight line at its own price, every weight of it as good."""
-    return (near.weight >= far.weight) | (straight(near, far) & (near.slope == price))
+def _steepness(terms: Terms, whole: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Right slope, drop at the start of the epoch and d f' / d log w inside it, in one pass."""
+    piece, tangent = jax.jvp(lambda w: inside(terms, whole, w), (weights,), (jnp.ones_like(weights),))
+    return piece.slope, piece.drop, weights * tangent.slope
 
 
-def whole_range(terms: Terms, low: Array, high: Array) -> tuple[End, End]:
-    """The bracket from l to u, with the slopes at its ends."""
-    whole, low, _ = whole_epochs(terms, low)
-    bottom = End(low, whole, inside(terms, whole, low).slope)
-    whole, high, kink = whole_epochs(terms, high)
-    whole = jnp.where(kink, whole - 1.0, whole)
-    top = End(high, whole, inside(terms, whole, high).slope)
-    return bottom, choose(low >= high, bottom, top)
+def _falling(rate: Array, slope: Array) -> Array:
+    """A rate that is below 0 by at least what rounding makes of the slope."""
+    size = jnp.maximum(jnp.abs(jnp.where(jnp.isfinite(slope), slope, 1.0)), 1e-3)
+    return jnp.minimum(rate, -jnp.finfo(rate.dtype).eps * size)
 
 
-def at_price(low: End, high: End, price: Array) -> tuple[End, End]:
-    """Brackets of w(mu) from those of w*; open where every weight between its ends is as good."""
-    jump = straight(low, high) & (low.slope == price)
-    at_low = (low.slope <= price) & ~jump
-    at_high = ~at_low & (high.slope >= price) & ~jump
-    return choose(at_high, high, low), choose(at_low, low, high)
+def first_epoch(terms: Terms, high: Array) -> First:
+    """The end of every pool's first epoch: one evaluation for a whole search."""
+    reached = terms.epoch < high
+    weight = jnp.where(reached, terms.epoch, jnp.maximum(high, jnp.finfo(high.dtype).tiny))
+    right, drop, rate = _steepness(terms, jnp.where(reached, 1.0, 0.0), weight)
+    left = right + drop
+    return First(
+        at=Known(weight, left, jnp.where(reached, right, -jnp.inf)),
+        entry=jnp.where(terms.entropy > 0, jnp.inf, left),
+        rate=_falling(rate, left),
+    )
 
 
-def squeeze(
-    terms: Terms, near: End, far: End, price: Array, side: Array, again: Array
-) -> tuple[End, End, Array, Array]:
-    """One evaluation of all slopes, by which every bracket of w(mu) that is not settled shrinks.
+def outermost(terms: Terms, first: First, low: Array, high: Array) -> Bracket:
+    """What is known of w(mu) without any search."""
+    pulled = terms.entropy > 0
+    nothing = Known(low, jnp.full_like(low, jnp.inf), jnp.full_like(low, jnp.inf))
+    bottomless = jnp.full_like(high, -jnp.inf)
+    return Bracket(pick(pulled, nothing, first.at), Known(high, bottomless, bottomless))
+
+
+def look(terms: Terms, first: First, weights: Array) -> tuple[Known, Model]:
+    """The slopes at these weights, those within 4 ulp of a kink set on it, and the model of w(mu) that they give.
 
     Args:
         terms: the functions f_i.
-        near: lower ends, where the slope is above the price.
-        far: upper ends, where it is below.
-        price: `[]` or `[P]` mu.
-        side: `[P]` which end moved last: 1 the lower, -1 the upper, 0 neither.
-        again: `[P]` how often in a row.
-
-    Returns:
-        `near`, `far`, `side` and `again` afterwards.
+        first: from `first_epoch`.
+        weights: `[P]`; above 0 where there is a pull.
     """
-    tiny = jnp.finfo(near.weight.dtype).eps
-    # One trial weight a pool: at a whole epoch where the bracket holds one, else inside the epoch.
-    done = settled(near, far, price)
-    guess = past(between(near, far, price), near.weight, far.weight, side, again)
-    on_kink = (far.whole > near.whole) & ~done
-    epochs = jnp.clip(jnp.round(guess / terms.epoch), near.whole + 1.0, far.whole)
-    whole = jnp.where(on_kink, epochs, near.whole)
-    weight = jnp.where(on_kink, whole * jnp.where(on_kink, terms.epoch, 1.0), guess)
-    piece = inside(terms, whole, weight)
-    right, left = piece.slope, piece.slope + jnp.where(on_kink, piece.drop, 0.0)
-    # The first epoch is a straight line: no rounding between its ends.
-    line = on_kink & (whole == 1.0) & (terms.entropy == 0)
-    left = jnp.where(line, near.slope, left)
+    tiny = jnp.finfo(weights.dtype).tiny
+    whole, weights, kink = whole_epochs(terms, weights)
+    right, drop, rate = _steepness(terms, whole, weights)
+    here = Known(weights, right + jnp.where(kink, drop, 0.0), right)
+    # Below one epoch nothing changes up to its end: the model starts from there.
+    early = (whole == 0) & (terms.entropy == 0)
+    base = pick(early, first.at, here)
+    epoch = jnp.where(jnp.isfinite(terms.epoch), terms.epoch, 2.0)
+    count = jnp.where(early, 1.0, whole)
+    ended = kink | early
+    next_drop = jnp.where(whole == 0, first.at.left - first.at.right, drop)
+    next_drop = jnp.where(jnp.isfinite(next_drop), next_drop, 0.0)
+    up = jnp.where(early, first.rate, _falling(rate, here.left))
+    before = jnp.where(ended, count - 1.0, count)
+    # In the epoch before a kink fewer epochs are lost.
+    down = jnp.where(ended, _falling(up * before / count, base.left), up)
+    end, start = (count + 1.0) * epoch, before * epoch
+    end_left = base.right + up * jnp.log(end / base.weight)
+    above = jnp.maximum(base.weight, tiny) / jnp.where(start > 0, start, 1.0)
+    start_right = jnp.where(start > 0, base.left - down * jnp.log(above), jnp.inf)
+    strength = jnp.sum(terms.utility, axis=0) + terms.entropy
+    power = 1.0 / (1.0 + jnp.max(terms.dilution))
+    share = jnp.clip((next_drop * count - up) * power / strength, 1e-9, 1.0 - 1e-3)
+    model = Model(
+        base=base,
+        up=up,
+        down=down,
+        start=Known(start, start_right + next_drop, start_right),
+        end=Known(end, end_left, end_left - next_drop),
+        bend=share / (1.0 - share),
+        strength=strength,
+        power=power,
+    )
+    return here, model
 
-    # Brackets of w(mu).
-    up, down = ~done & (right > price), ~done & ((left < price) | (line & (left == price)))
-    here = ~done & ~up & ~down
-    below, above = End(weight, whole, right), End(weight, jnp.where(on_kink, whole - 1.0, whole), left)
-    near, far = choose(up | here, below, near), choose(down | here, above, far)
-    closed = ~done & (far.whole <= near.whole) & (far.weight - near.weight <= 2 * tiny * far.weight)
-    near, far = choose(closed & up, far, near), choose(closed & down, near, far)
-    moved = jnp.where(up, 1.0, jnp.where(down, -1.0, 0.0))
-    again = jnp.where((moved == side) & (moved != 0), again + 1.0, 0.0)
-    return near, far, moved, again
+
+def narrowed(bracket: Bracket, widest: Bracket, here: Known, price: Array) -> Bracket:
+    """The bracket once the slopes at other weights are known; what contradicts them for this price is given up."""
+    lower, upper = bracket
+    more = (here.left >= price) & ((here.weight >= lower.weight) | (lower.left < price))
+    less = (here.right <= price) & ((here.weight <= upper.weight) | (upper.right > price))
+    lower, upper = pick(more, here, lower), pick(less, here, upper)
+    crossed = lower.weight > upper.weight
+    return Bracket(pick(crossed & ~more, widest.lower, lower), pick(crossed & ~less, widest.upper, upper))
+
+
+def modelled(
+    terms: Terms, model: Model, first: First, bracket: Bracket, low: Array, high: Array, price: Array
+) -> Array:
+    """The model's w(mu), `[P]`, within everything known of it; it does not rise with the price.
+
+    Args:
+        terms: the functions f_i.
+        model: from `look`.
+        first: from `first_epoch`.
+        bracket: what is known.
+        low: `[P]` l.
+        high: `[P]` u.
+        price: `[]` or `[P]` mu.
+    """
+    base, start, end = model.base, model.start, model.end
+    more, less = price < base.right, price > base.left
+    beyond, behind = price < end.right, price > start.left
+    far = beyond | behind
+    slope = jnp.where(more, base.right, base.left)
+    rate = jnp.where(far, -model.strength, jnp.where(more, -model.up, -model.down))
+    grown = jnp.exp(jnp.clip((slope - price) / jnp.abs(rate), -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    # Inside the epoch.
+    near_weight = jnp.where(more, jnp.minimum(base.weight * grown, end.weight), base.weight)
+    near_weight = jnp.where(less, jnp.maximum(base.weight * grown, start.weight), near_weight)
+    # Beyond it, at the nearest kink.
+    inner = ((1.0 + model.bend) * grown - 1.0) / model.bend
+    ratio = jnp.where(inner > 0, jnp.exp(model.power * jnp.log(jnp.where(inner > 0, inner, 1.0))), 0.0)
+    far_weight = base.weight * ratio
+    epoch = jnp.where(jnp.isfinite(terms.epoch), terms.epoch, 1.0)
+    whole = jnp.round(far_weight / epoch)
+    far_weight = jnp.where(whole >= 1, whole * epoch, far_weight)
+    far_weight = jnp.where(beyond, jnp.maximum(far_weight, end.weight), jnp.minimum(far_weight, start.weight))
+    weight = jnp.where(far, far_weight, near_weight)
+    # What is known for certain.
+    lower, upper = bracket
+    floor = jnp.where(price <= first.at.left, first.at.weight, 0.0)
+    floor = jnp.where(terms.entropy > 0, 0.0, floor)
+    floor = jnp.maximum(floor, jnp.where(price <= lower.left, lower.weight, 0.0))
+    floor = jnp.maximum(floor, jnp.where(price < upper.right, upper.weight, 0.0))
+    roof = jnp.where(price >= upper.right, upper.weight, high)
+    roof = jnp.minimum(roof, jnp.where(price > lower.left, lower.weight, high))
+    weight = jnp.where(price >= first.entry, 0.0, jnp.clip(weight, floor, jnp.maximum(roof, floor)))
+    return jnp.clip(weight, low, high)
 
 
 def respond(terms: Terms, low: Array, high: Array, prices: Array) -> Array:
@@ -126,18 +214,30 @@ def respond(terms: Terms, low: Array, high: Array, prices: Array) -> Array:
         prices: `[P]` mu_i.
 
     Returns:
-        `[P]` weights.
+        `[P]` weights; where every weight up to one epoch is as good, the least.
     """
-    near, far = at_price(*whole_range(terms, low, high), prices)
-    blank = jnp.zeros_like(low)
-
-    def unsettled(state: tuple) -> Array:
-        near, far, _, _, steps = state
-        return ~jnp.all(settled(near, far, prices)) & (steps < MOST_RESPONSE_STEPS)
+    eps, tiny = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny
+    first = first_epoch(terms, high)
+    widest = outermost(terms, first, low, high)
+    least = jnp.where(terms.entropy > 0, jnp.maximum(low, tiny), low)
 
     def step(state: tuple) -> tuple:
-        near, far, side, again, steps = state
-        return *squeeze(terms, near, far, prices, side, again), steps + 1
+        trial, settled, bracket, steps = state
+        here, model = look(terms, first, trial)
+        bracket = narrowed(bracket, widest, here, prices)
+        aim = modelled(terms, model, first, bracket, least, high, prices)
+        # A third of the steps halve the bracket, whatever the model says.
+        middle = 0.5 * (bracket.lower.weight + bracket.upper.weight)
+        whole = jnp.round(middle / terms.epoch)
+        kink = whole * jnp.where(whole >= 1, terms.epoch, 1.0)
+        inner = (kink > bracket.lower.weight) & (kink < bracket.upper.weight)
+        halved = jnp.clip(jnp.where(inner, kink, middle), least, high)
+        aim = jnp.where((steps % 3 == 2) & (aim > least) & (aim < high), halved, aim)
+        found = (prices <= here.left) & (prices >= here.right)
+        close = jnp.abs(aim - trial) <= 2 * eps * trial
+        settled = settled | found | close
+        return jnp.where(settled, here.weight, aim), settled, bracket, steps + 1
 
-    near, far, *_ = lax.while_loop(unsettled, step, (near, far, blank, blank, jnp.zeros((), jnp.int32)))
-    return jnp.where(settled(near, far, prices), near.weight, 0.5 * (near.weight + far.weight))
+    start = jnp.clip(jnp.minimum(first.at.weight, high), least, high)
+    state = (start, low >= high, widest, jnp.zeros((), jnp.int32))
+    return lax.while_loop(lambda state: ~jnp.all(state[1]) & (state[3] < MOST_RESPONSE_STEPS), step, state)[0]

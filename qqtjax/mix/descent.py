@@ -37,7 +37,8 @@ class Descended(NamedTuple):
         weights: `[P]`, their sum is 1; every constraint is met to 1e-9.
         error: the combined error of the laws.
         objective: the same plus what the penalties add; this was minimised.
-        residual: the objective can fall by at most this by any feasible move, to first order.
+        residual: the objective can fall by at most this by any feasible move, to first order (and to the 1e-10 to
+            which linear programmes are solved, where there are more than bounds); inf where slopes are not numbers.
         proof: "global: the error is convex in the weights": then no feasible mix is better by more than the
             residual; or "local".
         searched: False where a law that scans goes through too many epochs to search from every start, so that the

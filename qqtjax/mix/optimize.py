@@ -86,16 +86,19 @@ def optimize_mix(
     first = next(iter(laws.values()))
     asked = _constraints(constraints)
     budgets = _budgets(budget)
-    planned = _sizes(sizes, first.pools)
-    before = None if seen_before is None else first.run(_anywhere(first.pools), 1.0, seen_before).seen_before
+    planned = _sizes(sizes, list(laws.values()))
+    before = _before(seen_before, first)
     factors = _factors(laws, metric_weights, worst_case)
-    given = None if starts is None else np.asarray(starts, np.float64).reshape(-1, len(first.pools))
-    _warn_below_scale(laws, float(np.min(budgets)) + (0.0 if before is None else float(np.sum(before))))
+    given = _starts(starts, len(first.pools))
+    below = _scale_warning(laws, float(np.min(budgets)) + (0.0 if before is None else float(before.sum())))
+    if below:
+        warnings.warn(below, QQTWarning, stacklevel=2)
     many = budgets.ndim > 0 or draws is not None or planned.ndim > 1
     if many:
         if len(laws) > 1:
             raise InputError("several metrics with many budgets, draws or sizes: expected one problem at a time")
-        return solve_many(first, draws, planned, budgets, asked, before, given, seed)
+        _check_draws(draws, first)
+        return solve_many(first, factors, draws, planned, budgets, asked, before, given, seed)
     pools = Pools(first.pools.names, planned)
     laws = {name: dataclasses.replace(each, pools=pools) for name, each in laws.items()}
     feasible = asked.bind(pools, float(budgets), seen_before=before)
@@ -105,18 +108,39 @@ def optimize_mix(
 
 
 def _laws(fit: FittedLaw | Mapping[str, FittedLaw]) -> dict[str, FittedLaw]:
-    laws = {fit.metric: fit} if isinstance(fit, FittedLaw) else dict(fit)
-    if not laws:
-        raise InputError("no fit: expected a fitted law, or {metric: law}")
+    laws = dict(fit) if isinstance(fit, Mapping) else {getattr(fit, "metric", ""): fit}
+    if not laws or not all(isinstance(each, FittedLaw) for each in laws.values()):
+        raise InputError("fit: expected a fitted law, or {metric: fitted law}")
     pools = next(iter(laws.values())).pools
     for name, each in laws.items():
         if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
             raise InputError(f"metric {name!r}: its pools differ from those of the first; expected the same pools")
-        for field in dataclasses.fields(each.params):
-            value = getattr(each.params, field.name)
-            if value is not None and np.any(np.isnan(np.asarray(value, np.float64))):
-                raise InputError(f"the fit's {field.name} is not a number: fit it again")
+        _check_numbers("the fit's", each.params)
     return laws
+
+
+def _check_numbers(whose: str, params: Any) -> None:
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        if value is not None and np.any(np.isnan(np.asarray(value, np.float64))):
+            raise InputError(f"{whose} {field.name} is not a number: fit it again")
+
+
+def _check_draws(draws: Any, fitted: FittedLaw) -> None:
+    if draws is None:
+        return
+    kind = fitted.law.params
+    if not isinstance(draws, kind):
+        raise InputError(
+            f"draws of type {type(draws).__name__}: expected {kind.__name__}, with a leading axis of draws"
+        )
+    axes = {field.name: np.shape(getattr(draws, field.name)) for field in dataclasses.fields(draws)}
+    axes = {name: axis for name, axis in axes.items() if getattr(draws, name) is not None}
+    count = max((axis[0] for axis in axes.values() if axis), default=0)
+    for name, axis in axes.items():
+        if not count or axis not in ((count,), (count, len(fitted.pools))):
+            raise InputError(f"draws: {name} of shape {axis}: expected [S] or [S, P], with the same S in all of them")
+    _check_numbers("the draws'", draws)
 
 
 def _constraints(given: Mapping[str, Any]) -> Constraints:
@@ -140,21 +164,49 @@ def _budgets(budget: float | ArrayLike) -> np.ndarray:
     return budgets
 
 
-def _sizes(sizes: ArrayLike | Mapping[str, float] | None, pools: Pools) -> np.ndarray:
+def _sizes(sizes: ArrayLike | Mapping[str, float] | None, laws: Sequence[FittedLaw]) -> np.ndarray:
     """`[P]` or `[Z, P]` sizes to plan for."""
-    if sizes is None:
-        return pools.sizes
+    pools = laws[0].pools
     if isinstance(sizes, Mapping):
-        planned = pools.sizes.copy()
-        for name, size in sizes.items():
-            planned[pools.index(name)] = float(size)
+        planned = laws[0].with_sizes(sizes).pools.sizes
     else:
-        planned = np.asarray(sizes, np.float64)
-    if planned.ndim not in (1, 2) or planned.shape[-1] != len(pools):
+        planned = _numbers("sizes", pools.sizes if sizes is None else sizes)
+    if planned.ndim not in (1, 2) or planned.shape[-1] != len(pools) or not planned.size:
         raise InputError(f"sizes of shape {planned.shape}: expected [P] or [Z, P] for {len(pools)} pools")
     for *_, pool in np.argwhere(~(planned > 0))[:1]:
         raise InputError(f"size of pool {pools.names[pool]!r}: expected a positive number of samples")
+    least = np.atleast_2d(planned).min(axis=0)
+    for each in laws:
+        endless = np.isinf(np.broadcast_to(getattr(each.params, "reference_size", pools.sizes), least.shape))
+        for pool in np.flatnonzero((endless | np.isinf(pools.sizes)) & np.isfinite(least)):
+            each.with_sizes({pools.names[pool]: least[pool]})  # refused where its half-life is not known
     return planned
+
+
+def _numbers(what: str, given: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} {given!r}: expected numbers") from None
+
+
+def _before(seen_before: Mapping[str, float] | ArrayLike | None, fitted: FittedLaw) -> np.ndarray | None:
+    """`[P]` samples, or None where there are none."""
+    if seen_before is None:
+        return None
+    given = seen_before if isinstance(seen_before, Mapping) else _numbers("seen_before", seen_before)
+    exposure = fitted.run(np.eye(len(fitted.pools))[0], 1.0, given).seen_before
+    return np.asarray(exposure) if np.any(exposure) else None
+
+
+def _starts(starts: ArrayLike | None, count: int) -> np.ndarray | None:
+    """`[S, P]` weights."""
+    if starts is None:
+        return None
+    given = np.atleast_2d(_numbers("starts", starts))
+    if given.ndim != 2 or given.shape[1] != count or not np.all(np.isfinite(given)):
+        raise InputError(f"starts of shape {given.shape}: expected [S, {count}] finite weights")
+    return given
 
 
 def _factors(
@@ -168,16 +220,12 @@ def _factors(
     for name, factor in (metric_weights or {}).items():
         if name not in laws:
             raise InputError(f"metric_weights: unknown metric {name!r}: there are {', '.join(laws)}")
-        if not (np.isfinite(factor) and factor >= 0):
+        if not (isinstance(factor, int | float | np.number) and np.isfinite(factor) and factor >= 0):
             raise InputError(f"metric_weights of {name!r} {factor!r}: expected a finite number >= 0")
         factors[list(laws).index(name)] = factor
     if not factors.any():
         raise InputError("metric_weights are all 0: expected one above 0")
     return factors
-
-
-def _anywhere(pools: Pools) -> np.ndarray:
-    return np.eye(len(pools))[0]
 
 
 def _scale_warning(laws: Mapping[str, FittedLaw], seen: float) -> str:
@@ -188,12 +236,6 @@ def _scale_warning(laws: Mapping[str, FittedLaw], seen: float) -> str:
         f"{show_count(seen)} samples are below the scale of {show_count(max(scales))}, where all pools tie: outside "
         "what the law describes, and it ranks pools in reverse"
     )
-
-
-def _warn_below_scale(laws: Mapping[str, FittedLaw], seen: float) -> None:
-    text = _scale_warning(laws, seen)
-    if text:
-        warnings.warn(text, QQTWarning, stacklevel=3)
 
 
 def _answer(

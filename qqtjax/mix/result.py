@@ -171,4 +171,4 @@ class Mixes:
         if not self.error.size:
             return ""
         worst = float(np.max(self.gap))
-        return str(Certificate(self.kind, worst, None, self.proof))
+        return str(Certificate(self.kind, worst, None, self.proof, bool(self.searched.all())))

@@ -28,7 +28,7 @@ class Terms(NamedTuple):
         utility: `[M, P]` q_m |b_mi|, positive.
         fresh: `[M, P]` log(n / n0).
         rate: `[M, P]` lam at one epoch: log(2) / tau (Nref / N)^gamma (N / n)^gamma.
-        dilution: `[M, 1]` gamma.
+        dilution: `[M, 1]` gamma, or `[M, P]` where it differs between pools.
         epoch: `[P]` N / n, the weight at which a pool is gone through once; `inf` where it is never repeated.
         linear: `[P]` price subtracted for each unit of weight.
         entropy: `[]` kappa >= 0, the strength of a pull towards a reference mix.
@@ -64,7 +64,7 @@ def utility_terms(params: Any, sizes: Array, samples_seen: Array) -> Terms:
         utility=jnp.broadcast_to(-jnp.asarray(params.utility), shape)[None],
         fresh=jnp.broadcast_to(jnp.log(seen / jnp.asarray(real(params.scale))), shape)[None],
         rate=jnp.broadcast_to(rate, shape)[None],
-        dilution=gamma[None, None],
+        dilution=jnp.atleast_1d(gamma)[None],
         epoch=epoch,
         linear=amplitude,
         entropy=jnp.zeros((), dtype),

@@ -40,7 +40,7 @@ class Solved(NamedTuple):
 
 def is_separable(law: Law, params: Any, seen_before: np.ndarray | None) -> bool:
     """Is log(y - d) a sum of concave functions of one weight each, whose slopes `mix.separable` knows."""
-    if seen_before is not None and np.any(seen_before > 0):
+    if seen_before is not None:
         return False
     if law == laws.power:
         return bool(law.convex(params))

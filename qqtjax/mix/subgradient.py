@@ -31,8 +31,9 @@ def project(weights: Array, low: Array, high: Array) -> Array:
     Source: ours; with l = 0 and u = 1 it is `optax.projections.projection_simplex`.
 
     Example:
-        >>> project(jnp.array([0.9, 0.5, 0.2]), jnp.zeros(3), jnp.array([0.5, 1.0, 1.0])).round(4).tolist()
-        [0.5, 0.4000000059604645, 0.10000000149011612]
+        >>> nearest = project(jnp.array([0.9, 0.5, 0.2]), jnp.zeros(3), jnp.array([0.5, 1.0, 1.0]))
+        >>> [round(float(share), 4) for share in nearest]
+        [0.5, 0.4, 0.1]
     """
     places = jnp.concatenate([weights - high, weights - low])
     turns = jnp.concatenate([-jnp.ones_like(high), jnp.ones_like(low)])

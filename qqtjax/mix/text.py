@@ -79,14 +79,14 @@ def mixes_text(mixes: Sequence[Mix]) -> str:
     for mix in mixes:
         cells = [_cell(mix.weights[pool], mix.epochs[pool]) for pool in shown]
         left = f"  {_percent(mix.weights[others].sum()):>4}" if rest else ""
-        head = f"{show_count(mix.samples_seen, 4):>7}  {mix.error:>7.5f}  {mix.certificate.gap:>5.0e}"
+        head = f"{_count(mix.samples_seen, 4):>7}  {mix.error:>7.5f}  {mix.certificate.gap:>5.0e}"
         lines.append(head + "".join(cells) + left)
     lines += ["", *_wrapped("%: share of the samples; ep.: epochs; gap: of the certificate, in error"), *_unused(mixes)]
-    lines += _by_budget(mixes, lambda mix: [_proof(mix)])
+    lines += _remarks(mixes, lambda mix: [_proof(mix)])
     if len(first.errors) > 1:
-        lines += _by_budget(mixes, lambda mix: [_metrics(mix)])
-    lines += _by_budget(mixes, lambda mix: [f"active: {each}" for each in mix.active])
-    lines += _by_budget(mixes, lambda mix: [f"warning: {each}" for each in mix.warnings])
+        lines += _remarks(mixes, lambda mix: [_metrics(mix)])
+    lines += _active(mixes)
+    lines += _remarks(mixes, lambda mix: [f"warning: {each}" for each in mix.warnings])
     return "\n".join(lines)
 
 
@@ -108,16 +108,27 @@ def _proof(mix: Mix) -> str:
     return f"local optimum: no first-order move gains more than the gap ({sure.kind})"
 
 
-def _by_budget(mixes: Sequence[Mix], said: Callable[[Mix], Iterable[str]]) -> list[str]:
-    """Each text once, with the budgets that it is said of where it is not all of them."""
+def _by_budget(mixes: Sequence[Mix], said: Callable[[Mix], Iterable[str]]) -> dict[str, str]:
+    """`{text: " at 32M, 64M"}`: the budgets that each text is said of, "" for all of them."""
     found: dict[str, list[str]] = {}
     for mix in mixes:
         for text in said(mix):
-            found.setdefault(text, []).append(show_count(mix.samples_seen, 4))
-    lines = []
-    for text, budgets in found.items():
-        lines += _wrapped(text if len(budgets) == len(mixes) else f"{text} [at {_names(budgets)}]")
-    return lines
+            found.setdefault(text, []).append(_count(mix.samples_seen, 4))
+    return {text: "" if len(budgets) == len(mixes) else f" at {_names(budgets)}" for text, budgets in found.items()}
+
+
+def _remarks(mixes: Sequence[Mix], said: Callable[[Mix], Iterable[str]]) -> list[str]:
+    """Each text once, with its budgets."""
+    found = _by_budget(mixes, said).items()
+    return [line for text, where in found for line in _wrapped(f"{text} [{where[1:]}]" if where else text)]
+
+
+def _active(mixes: Sequence[Mix]) -> list[str]:
+    """The constraints that are active at the same budgets together."""
+    found: dict[str, list[str]] = {}
+    for text, where in _by_budget(mixes, lambda mix: mix.active).items():
+        found.setdefault(where, []).append(text)
+    return [line for where, texts in found.items() for line in _wrapped(f"active{where}: {_names(texts)}")]
 
 
 def _cell(share: float, epochs: float) -> str:
@@ -129,7 +140,12 @@ def _percent(share: float) -> str:
 
 
 def _few(epochs: float) -> str:
-    return "<.01" if 0 < epochs < 0.01 else show_count(epochs, 2 if epochs < 1 else 3)
+    return "<.01" if 0 < epochs < 0.01 else _count(epochs, 2 if epochs < 1 else 3)
+
+
+def _count(number: float, digits: int) -> str:
+    """A count in at most three columns more than digits."""
+    return show_count(number, digits) if number < EXACT else f"{number:.0e}"
 
 
 def _unused(mixes: Sequence[Mix]) -> list[str]:

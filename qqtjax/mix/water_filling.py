@@ -5,26 +5,28 @@ pool's f_i (or beyond them at a bound), so that the search is for one number:
 
     S(mu) = sum_i w_i(mu),   w_i(mu) = argmax f_i(w) - mu w,   S falls with mu;   S(mu*) = 1
 
-First every weight is bracketed down to one epoch. The searches for mu and for each w_i(mu) share one loop with one
-evaluation of all slopes a step; a price is given up as soon as the brackets of the weights show on which side of 1
-their sum lies, and the next price inherits them. Inside the epochs F is smooth, and Newton's method ends the search.
+One evaluation of all slopes gives a model of every w_i(mu) (`mix.bracket`); the price at which the modelled weights
+sum to 1 gives the next weights. They are always feasible, so that each step has its certificate, and the search ends
+when that closes. Once every pool is in its epoch or on its kink this is Newton's method.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from qqtjax.mix.bracket import End, at_price, between, choose, past, settled, squeeze, straight, whole_range
-from qqtjax.mix.separable import Terms, curvature, inside, slopes, whole_epochs
+from qqtjax.mix.bracket import Bracket, First, first_epoch, look, modelled, narrowed, outermost
+from qqtjax.mix.separable import Terms, slopes
 
-MOST_STEPS, MOST_NEWTON_STEPS = 300, 30
-MODEL_STEPS = 6
-HALVINGS = 56
-NEAR = 0.25
-SLOW = 1e-3  # against the pool whose weight follows the price fastest
+MOST_STEPS, MOST_PRICES, MOST_WIDENINGS = 60, 60, 8
+CLOSED = 4.0  # eps: a gap that rounding alone leaves
+NEARLY, PATIENCE = 1e3, 3  # eps, steps: stop where a gap as small as this no longer falls
+OFF = 64.0  # eps: weights whose sum is farther from 1 have no certificate
+BATCHED_POOLS, CHUNK = 64, 50
 
 
 class Filled(NamedTuple):
@@ -43,22 +45,14 @@ class Filled(NamedTuple):
     steps: Array
 
 
-class _State(NamedTuple):
-    """Brackets of w* (low, high), of w(mu) (near, far) and of mu* (least, most)."""
-
-    low: End
-    high: End
-    near: End
-    far: End
-    side: Array  # [P] which end of w(mu) moved last: 1 the lower, -1 the upper
-    again: Array  # [P] how often in a row
-    least: Array
+class _Search(NamedTuple):
+    best: Filled
+    trial: Array  # [P] weights to evaluate next
+    aim: Array  # their price
+    known: Bracket
+    least: Array  # mu* lies between these
     most: Array
-    price: Array
-    turn: Array  # which end of mu moved last
-    turns: Array  # how often in a row
-    steps: Array
-    done: Array
+    failures: Array
 
 
 def gap_bound(
@@ -109,206 +103,149 @@ def water_fill(terms: Terms, low: Array, high: Array) -> Filled:
         `Filled`; the certificate says what was reached, whatever happened.
 
     Source: ours; the law is that of arXiv 2404.07177.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from qqtjax.laws import UtilityParams
+        >>> from qqtjax.mix.separable import utility_terms
+        >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.12]), half_life=np.array([7., 9.]),
+        ...                        reference_size=np.array([12.8e6, 12.8e6]))
+        >>> with jax.enable_x64(True):
+        ...     best = jax.jit(water_fill)(utility_terms(params, np.full(2, 12.8e6), 64e6), jnp.zeros(2), jnp.ones(2))
+        >>> [f"{weight:.6f}" for weight in best.weights], float(best.gap) < 1e-14  # 4 epochs and 1
+        (['0.800000', '0.200000'], True)
     """
-    state = lax.while_loop(
-        lambda state: ~state.done & (state.steps < MOST_STEPS),
-        lambda state: _step(terms, state),
-        _begin(terms, low, high),
-    )
-    return _polish(terms, low, high, state)
+    eps = jnp.finfo(low.dtype).eps
+    first = first_epoch(terms, high)
+    widest = outermost(terms, first, low, high)
+    start = _like_sizes(terms, low, high)
+    infinite, zero = jnp.full((), jnp.inf, low.dtype), jnp.zeros((), low.dtype)
+    none = jnp.zeros((), jnp.int32)
+
+    def unfinished(search: _Search) -> Array:
+        unit = eps * jnp.maximum(1.0, jnp.abs(search.best.price))
+        stalled = (search.best.gap <= NEARLY * unit) & (search.failures >= PATIENCE)
+        return (search.best.gap > CLOSED * unit) & ~stalled & (search.best.steps < MOST_STEPS)
+
+    return lax.while_loop(
+        unfinished,
+        lambda search: _step(terms, first, widest, low, high, search),
+        _Search(Filled(start, zero, infinite, none), start, zero, widest, -infinite, infinite, none),
+    ).best
 
 
-def _begin(terms: Terms, low: Array, high: Array) -> _State:
-    bottom, top = whole_range(terms, low, high)
-    fixed = bottom.weight >= top.weight
-    # A pull towards a reference mix has an infinite slope at 0: some pool has 1 / P or more.
-    share = jnp.clip(1.0 / low.shape[0], low, high)
-    finite = jnp.where(jnp.isinf(bottom.slope), slopes(terms, share)[1], bottom.slope)
-    most = jnp.max(jnp.where(fixed, -jnp.inf, finite))
-    least = jnp.min(jnp.where(fixed, jnp.inf, top.slope))
-    alone = jnp.all(fixed)
-    least, most = jnp.where(alone, 0.0, least), jnp.where(alone, 0.0, most)
-    # A hair wider, so that mu* lies strictly between them.
-    hair = jnp.finfo(low.dtype).eps * jnp.maximum(jnp.abs(least), jnp.abs(most)) + jnp.finfo(low.dtype).tiny
-    least, most = least - hair, jnp.maximum(least, most) + hair
-    price = _next_price(bottom, top, least, most, jnp.zeros(()), jnp.zeros(()))
-    near, far = at_price(bottom, top, price)
-    blank, zero = jnp.zeros_like(low), jnp.zeros((), low.dtype)
-    return _State(
-        low=bottom,
-        high=top,
-        near=near,
-        far=far,
-        side=blank,
-        again=blank,
-        least=least,
-        most=most,
-        price=price,
-        turn=zero,
-        turns=zero,
-        steps=jnp.zeros((), jnp.int32),
-        done=alone,
-    )
+def _step(terms: Terms, first: First, widest: Bracket, low: Array, high: Array, search: _Search) -> _Search:
+    """One evaluation: the certificate of the trial, and the next trial."""
+    eps, tiny = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny
+    # With a pull the slope at 0 is infinite.
+    trial = jnp.where(terms.entropy > 0, jnp.maximum(search.trial, jnp.minimum(tiny, high)), search.trial)
+    here, model = look(terms, first, trial)
 
+    # For any feasible weights mu* lies between the least left and the largest right slope.
+    weights, left, right = here
+    above = jnp.max(jnp.where(weights < high, right, -jnp.inf))
+    below = jnp.min(jnp.where(weights > low, left, jnp.inf))
+    above, below = jnp.where(jnp.isinf(above), below, above), jnp.where(jnp.isinf(below), above, below)
+    settled = jnp.isinf(above)
+    above, below = jnp.where(settled, 0.0, above), jnp.where(settled, 0.0, below)
+    price = jnp.clip(search.aim, jnp.minimum(above, below), jnp.maximum(above, below))
+    least, most = jnp.maximum(search.least, below), jnp.minimum(search.most, above)
+    least, most = jnp.minimum(least, most), jnp.maximum(least, most)
 
-def _pruned(low: End, high: End, least: Array, most: Array) -> tuple[End, End]:
-    """Brackets of w* for a price strictly between these: a pool whose slope at one end is out of reach stays there."""
-    at_low = low.slope <= least
-    at_high = ~at_low & (high.slope >= most)
-    return choose(at_high, high, low), choose(at_low, low, high)
-
-
-def _next_price(low: End, high: End, least: Array, most: Array, turn: Array, turns: Array) -> Array:
-    """The model's price, or that of the nearest straight line: there the sum of the weights jumps."""
-    price = past(_model_price(low, high, least, most), least, most, turn, turns)
-    line = straight(low, high) & (low.slope > least) & (low.slope < most)
-    away = jnp.where(line, jnp.abs(low.slope - price), jnp.inf)
-    nearest = jnp.argmin(away)
-    return jnp.where(away[nearest] <= NEAR * (most - least), low.slope[nearest], price)
-
-
-def _model_price(low: End, high: End, least: Array, most: Array) -> Array:
-    """The price at which the weights would sum to 1 if every slope were linear between its ends."""
-
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        below, above = ends
-        price = 0.5 * (below + above)
-        much = jnp.sum(between(low, high, price)) > 1.0
-        return jnp.where(much, price, below), jnp.where(much, above, price)
-
-    below, above = lax.fori_loop(0, MODEL_STEPS, halve, (least, most), unroll=True)
-    much, little = jnp.sum(between(low, high, below)), jnp.sum(between(low, high, above))
-    fall = much - little
-    part = jnp.where(fall > 0, (much - 1.0) / jnp.where(fall > 0, fall, 1.0), 0.5)
-    return below + jnp.clip(part, 0.0, 1.0) * (above - below)
-
-
-def _step(terms: Terms, state: _State) -> _State:
-    near, far, price = state.near, state.far, state.price
-    tiny = jnp.finfo(price.dtype).eps
-    near, far, side, again = squeeze(terms, near, far, price, state.side, state.again)
-
-    # On which side of 1 is their sum?
-    sum_near, sum_far = jnp.sum(near.weight), jnp.sum(far.weight)
-    too_low, too_high = sum_near > 1.0, sum_far < 1.0
-    stuck = ~too_low & ~too_high & jnp.all(settled(near, far, price))
-    decided = too_low | too_high
-    least, most = jnp.where(too_low, price, state.least), jnp.where(too_high, price, state.most)
-    low, high = choose(too_high, near, state.low), choose(too_low, far, state.high)
-    low, high = _pruned(low, high, least, most)
-    low, high = choose(stuck, near, low), choose(stuck, far, high)
-    least, most = jnp.where(stuck, price, least), jnp.where(stuck, price, most)
-    turn = jnp.where(too_low, 1.0, jnp.where(too_high, -1.0, state.turn))
-    turns = jnp.where(decided, jnp.where(turn == state.turn, state.turns + 1.0, 0.0), state.turns)
-    price = jnp.where(decided, _next_price(low, high, least, most, turn, turns), price)
-    fresh = at_price(low, high, price)
-    near, far = choose(decided, fresh[0], near), choose(decided, fresh[1], far)
-
-    # Down to one epoch each, or to kinks that differ by nothing.
-    spread = jnp.where(high.weight > low.weight, (low.slope - high.slope) * (high.weight - low.weight), 0.0)
-    small = spread <= tiny * jnp.maximum(1.0, jnp.abs(price)) / low.weight.shape[0]
-    narrow = most - least <= 2 * tiny * jnp.maximum(jnp.abs(most), jnp.abs(least))
-    return _State(
-        low=low,
-        high=high,
-        near=near,
-        far=far,
-        side=jnp.where(decided, 0.0, side),
-        again=jnp.where(decided, 0.0, again),
-        least=least,
-        most=most,
-        price=price,
-        turn=turn,
-        turns=turns,
-        steps=state.steps + 1,
-        done=stuck | narrow | jnp.all((high.whole <= low.whole) | small),
+    gap = gap_bound(terms, weights, price, low, high, (left, right))
+    gap = jnp.where(jnp.abs(jnp.sum(weights) - 1.0) <= OFF * eps, gap, jnp.inf)
+    better = gap < search.best.gap
+    best = Filled(
+        weights=jnp.where(better, weights, search.best.weights),
+        price=jnp.where(better, price, search.best.price),
+        gap=jnp.where(better, gap, search.best.gap),
+        steps=search.best.steps + 1,
     )
 
-
-class _Polish(NamedTuple):
-    weights: Array
-    trial: Array
-    aim: Array
-    price: Array
-    gap: Array
-    steps: Array
-    failures: Array
+    known = narrowed(search.known, widest, here, price)
+    aim, trial = _summing_to_one(lambda mu: modelled(terms, model, first, known, low, high, mu), least, most)
+    return _Search(best, trial, aim, known, least, most, jnp.where(better, 0, search.failures + 1))
 
 
-def _polish(terms: Terms, low: Array, high: Array, state: _State) -> Filled:
-    """Newton's method on the sum of the weights inside the epochs that the brackets leave."""
-    tiny = jnp.finfo(low.dtype).eps
-    bottom, top = state.low, state.high
-    room = jnp.sum(top.weight - bottom.weight)
-    part = jnp.clip((1.0 - jnp.sum(bottom.weight)) / jnp.where(room > 0, room, 1.0), 0.0, 1.0)
-    mixed = bottom.weight + part * (top.weight - bottom.weight)
+def _like_sizes(terms: Terms, low: Array, high: Array) -> Array:
+    """Weights in proportion to the sizes, as far as the bounds allow."""
+    sizes = jnp.where(jnp.isfinite(terms.epoch), terms.epoch, 1.0)
+    least = jnp.log(jnp.min(sizes)) - 1.0
+    most = jnp.log(jnp.max(sizes)) + math.log(2.0 * low.shape[0])
+    return _summing_to_one(lambda mu: jnp.clip(jnp.exp(-mu) * sizes, low, high), least, most)[1]
 
-    def step(now: _Polish) -> _Polish:
-        whole, weights, kink = whole_epochs(terms, now.trial)
-        piece = inside(terms, whole, weights)
-        left = piece.slope + jnp.where(kink, piece.drop, 0.0)
-        # Inside the bracket's own epoch, whichever of its ends the trial lies on.
-        own = jnp.minimum(bottom.whole, whole)
-        slope = jnp.where(kink & (whole > bottom.whole), left, piece.slope)
-        bend = jnp.minimum(curvature(terms, own, weights), 0.0)
-        free = top.weight > bottom.weight
-        flat = tiny * jnp.max(jnp.where(free, jnp.abs(slope), 0.0)) + jnp.finfo(low.dtype).tiny
-        straight = free & (-bend <= flat)
-        pace = jnp.where(free, 1.0 / jnp.maximum(-bend, flat), 0.0)
 
-        def moved(price: Array) -> Array:
-            return jnp.clip(now.trial + (slope - price) * pace, bottom.weight, top.weight)
+def _summing_to_one(weights: Callable[[Array], Array], least: Array, most: Array) -> tuple[Array, Array]:
+    """The price at which falling weights sum to 1, and weights that do: where the sum jumps, a mean of both sides."""
+    eps = jnp.finfo(least.dtype).eps
+    size = jnp.maximum(jnp.abs(least), jnp.abs(most))
+    none, zero = jnp.zeros((), jnp.int32), jnp.zeros((), least.dtype)
 
-        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            middle = 0.5 * (ends[0] + ends[1])
-            much = jnp.sum(moved(middle)) > 1.0
-            return jnp.where(much, middle, ends[0]), jnp.where(much, ends[1], middle)
+    def excess(price: Array) -> Array:
+        return jnp.sum(weights(price)) - 1.0
 
-        # The price of the trial: that of the weights inside their epochs, as far as all one-sided slopes allow it.
-        inner = free & (now.trial > bottom.weight) & (now.trial < top.weight)
-        used = jnp.sum(jnp.where(inner, pace, 0.0))
-        price = jnp.sum(jnp.where(inner, pace * slope, 0.0)) / jnp.where(used > 0, used, 1.0)
-        price = jnp.where(used > 0, price, now.aim)
-        above = jnp.max(jnp.where(now.trial < high, piece.slope, -jnp.inf))
-        below = jnp.min(jnp.where(now.trial > low, left, jnp.inf))
-        price = jnp.clip(price, jnp.minimum(above, below), jnp.maximum(above, below))
-        gap = gap_bound(terms, now.trial, price, low, high, (left, piece.slope))
-        better = gap < now.gap
-        ends = lax.fori_loop(0, HALVINGS, halve, (state.least, state.most))
-        aim = 0.5 * (ends[0] + ends[1])
-        trial = moved(aim)
-        # What a jump or rounding left over goes to the pools that a price moves most.
-        left_over = 1.0 - jnp.sum(trial)
-        slack = jnp.where(left_over > 0, top.weight - trial, trial - bottom.weight)
-        jumps = straight & (jnp.abs(slope - aim) <= 4 * flat)
-        within = jumps | (~straight & (trial > bottom.weight) & (trial < top.weight))
-        quick = jnp.where(within & (pace >= SLOW * jnp.max(jnp.where(within, pace, 0.0))), slack, 0.0)
-        slack = jnp.where(jnp.sum(quick) >= jnp.abs(left_over), quick, slack)
-        given = jnp.sum(slack)
-        trial = jnp.clip(trial + left_over * slack / jnp.where(given > 0, given, 1.0), bottom.weight, top.weight)
-        return _Polish(
-            weights=jnp.where(better, now.trial, now.weights),
-            trial=trial,
-            aim=aim,
-            price=jnp.where(better, price, now.price),
-            gap=jnp.where(better, gap, now.gap),
-            steps=now.steps + 1,
-            failures=jnp.where(better, 0, now.failures + 1),
+    # A model that errs may have its price outside of where mu* must lie.
+    def wider(ends: tuple) -> tuple:
+        least, most, over, under, count = ends
+        step = jnp.maximum(1.0, size) * eps ** (1.0 - 0.2 * count.astype(size.dtype))
+        least, most = jnp.where(over < 0, least - step, least), jnp.where(under > 0, most + step, most)
+        return least, most, excess(least), excess(most), count + 1
+
+    hair = eps * size + jnp.finfo(least.dtype).tiny
+    least, most = least - hair, most + hair
+    least, most, over, under, _ = lax.while_loop(
+        lambda ends: ((ends[2] < 0) | (ends[3] > 0)) & (ends[4] < MOST_WIDENINGS),
+        wider,
+        (least, most, excess(least), excess(most), none),
+    )
+
+    # Regula falsi that halves what one end keeps too long (Illinois), and every third time the bracket.
+    def closer(ends: tuple) -> tuple:
+        least, most, over, under, side, count = ends
+        part = over / (over - under)
+        part = jnp.where((count % 3 == 2) | ~jnp.isfinite(part), 0.5, jnp.clip(part, 0.0, 1.0))
+        middle = least + part * (most - least)
+        middle = jnp.where((middle <= least) | (middle >= most), 0.5 * (least + most), middle)
+        left = excess(middle)
+        exact = jnp.abs(left) <= 2 * eps
+        up, down = (left >= 0) | exact, (left < 0) | exact
+        return (
+            jnp.where(up, middle, least),
+            jnp.where(down, middle, most),
+            jnp.where(up, left, jnp.where(side < 0, 0.5 * over, over)),
+            jnp.where(down, left, jnp.where(side > 0, 0.5 * under, under)),
+            2 * up.astype(least.dtype) - 1,
+            count + 1,
         )
 
-    def unfinished(now: _Polish) -> Array:
-        open_gap = now.gap > tiny * jnp.maximum(1.0, jnp.abs(now.price))
-        return open_gap & (now.steps < MOST_NEWTON_STEPS) & (now.failures < 3)
-
-    infinite = jnp.full((), jnp.inf, low.dtype)
-    zero = jnp.zeros((), jnp.int32)
-    found = lax.while_loop(
-        lambda now: (
-            (now.steps < MOST_NEWTON_STEPS)
-            & (now.gap > tiny * jnp.maximum(1.0, jnp.abs(now.price)))
-            & (now.failures < 3)
-        ),
-        step,
-        _Polish(mixed, mixed, state.price, state.price, infinite, zero, zero),
+    least, most, *_ = lax.while_loop(
+        lambda ends: (ends[1] - ends[0] > eps * size) & (ends[5] < MOST_PRICES),
+        closer,
+        (least, most, over, under, zero, none),
     )
-    return Filled(found.weights, found.price, found.gap, state.steps + found.steps)
+    much, little = weights(least), weights(most)
+    room = jnp.sum(much) - jnp.sum(little)
+    part = jnp.clip((1.0 - jnp.sum(little)) / jnp.where(room > 0, room, 1.0), 0.0, 1.0)
+    # Every weight stays between its two sides, so within its bounds.
+    mixed = jnp.clip(little + part * (much - little), little, jnp.maximum(much, little))
+    return 0.5 * (least + most), mixed
+
+
+def fill_all(terms: Terms, low: Array, high: Array) -> Filled:
+    """`water_fill` for B problems at once, in the order that is fastest on a processor.
+
+    Problems with few pools are solved side by side in chunks, since a chunk waits for its slowest; problems with many
+    fill the machine alone and go one after another.
+
+    Args:
+        terms: the functions f_i, each leaf with a leading axis B.
+        low: `[B, P]` l.
+        high: `[B, P]` u.
+
+    Returns:
+        `Filled` with a leading axis B on each field.
+    """
+    batch, pools = low.shape
+    chunk = min(batch, CHUNK) if pools <= BATCHED_POOLS else None
+    return lax.map(lambda problem: water_fill(*problem), (terms, low, high), batch_size=chunk)
