@@ -106,13 +106,15 @@ def compare(fitted: FittedLaw, budget: float, constraints: Constraints, step: fl
         for pool in range(pools):
             sizes = fitted.pools.sizes
             unit = np.eye(pools)[pool]
-            by_size = one_sided(lambda h, unit=unit: search(sizes=sizes * np.exp(h * unit)), way * step)
+            by_size = one_sided(lambda h, unit=unit, sizes=sizes: search(sizes=sizes * np.exp(h * unit)), way * step)
             np.testing.assert_allclose(getattr(prices.log_size, side)[pool], by_size, rtol=1e-5, atol=tolerance)
             half_life = np.asarray(fitted.params.half_life)
-            by_half_life = one_sided(lambda h, unit=unit: search(half_life=half_life * np.exp(h * unit)), way * step)
+            by_half_life = one_sided(
+                lambda h, unit=unit, half_life=half_life: search(half_life=half_life * np.exp(h * unit)), way * step
+            )
             np.testing.assert_allclose(prices.log_half_life[pool], by_half_life, rtol=1e-5, atol=tolerance)
             slopes = np.asarray(fitted.params.utility)
-            by_utility = one_sided(lambda h, unit=unit: search(utility=slopes + h * unit), way * step)
+            by_utility = one_sided(lambda h, unit=unit, slopes=slopes: search(utility=slopes + h * unit), way * step)
             np.testing.assert_allclose(prices.utility[pool], by_utility, rtol=1e-5, atol=tolerance)
 
 

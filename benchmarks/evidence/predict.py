@@ -39,8 +39,8 @@ from benchmarks.evidence.measured import (
 from benchmarks.wordclip import settings
 from qqtjax.errors import QQTWarning
 from qqtjax.laws import FittedLaw, effective_data, effective_samples, power
-from qqtjax.mix.predict import errors_with_sizes
 from qqtjax.mix import optimize_mix
+from qqtjax.mix.predict import errors_with_sizes
 from qqtjax.plain import to_plain
 from qqtjax.runs import Runs
 

@@ -26,7 +26,6 @@ MOST_STEPS, MOST_PRICES, MOST_WIDENINGS = 60, 60, 8
 CLOSED = 4.0  # eps: a gap that rounding alone leaves
 NEARLY, PATIENCE = 1e3, 3  # eps, steps: stop where a gap as small as this no longer falls
 OFF = 64.0  # eps: weights whose sum is farther from 1 have no certificate
-BATCHED_POOLS, CHUNK = 64, 50
 
 
 class Filled(NamedTuple):
@@ -230,22 +229,3 @@ def _summing_to_one(weights: Callable[[Array], Array], least: Array, most: Array
     # Every weight stays between its two sides, so within its bounds.
     mixed = jnp.clip(little + part * (much - little), little, jnp.maximum(much, little))
     return 0.5 * (least + most), mixed
-
-
-def fill_all(terms: Terms, low: Array, high: Array) -> Filled:
-    """`water_fill` for B problems at once, in the order that is fastest on a processor.
-
-    Problems with few pools are solved side by side in chunks, since a chunk waits for its slowest; problems with many
-    fill the machine alone and go one after another.
-
-    Args:
-        terms: the functions f_i, each leaf with a leading axis B.
-        low: `[B, P]` l.
-        high: `[B, P]` u.
-
-    Returns:
-        `Filled` with a leading axis B on each field.
-    """
-    batch, pools = low.shape
-    chunk = min(batch, CHUNK) if pools <= BATCHED_POOLS else None
-    return lax.map(lambda problem: water_fill(*problem), (terms, low, high), batch_size=chunk)

@@ -30,7 +30,7 @@ def best_mixes(fitted: FittedLaw, budgets: np.ndarray, options: np.ndarray, seed
         >>> best_mixes(paper, np.array([20e6, 64e6]), np.eye(4), 0).weights.round(3).tolist()
         [[1.0, 0.0, 0.0, 0.0], [0.8, 0.2, 0.0, 0.0]]
     """
-    found = solve_many(fitted, None, fitted.pools.sizes, budgets, Constraints(), None, options, seed)
+    found = solve_many(fitted, np.ones(1), None, fitted.pools.sizes, budgets, Constraints(), None, options, seed)
     kept = np.where(found.weights < NEGLIGIBLE_WEIGHT, 0.0, found.weights)
     given = np.broadcast_to(options, (len(budgets), *options.shape))
     choices = np.concatenate([given, kept[:, None], found.weights[:, None]], axis=1)

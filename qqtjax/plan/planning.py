@@ -10,12 +10,12 @@ import numpy as np
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
 from qqtjax.mix import whole_samples
+from qqtjax.mix.filters import Option, quality_order
 from qqtjax.mix.predict import error_table, tie_of_pools
 from qqtjax.plan.best import best_mixes
 from qqtjax.plan.crossovers import every_epoch_until, find_crossings, frontier, search_range
 from qqtjax.plan.evidence import mixture_evidence
 from qqtjax.plan.inverse import cheapest_budgets, cheapest_mix
-from qqtjax.mix.filters import Option, quality_order
 from qqtjax.plan.options import all_options, different
 from qqtjax.plan.question import is_error_rate, samples_to_afford
 from qqtjax.plan.result import Crossover, FrontierStep, Plan, PlanRow, Recipe, Target, Variant
