@@ -156,13 +156,15 @@ def test_no_filter_and_no_point_of_a_grid_is_better(x64, rng):
         assert np.all(worth(terms, others) <= best + 1e-9)
 
 
+worth_and_slopes = jax.jit(lambda terms, weights: (total(terms, weights), slopes(terms, weights)[2]))
+
+
 def other_method(terms: Terms, method: str, start: np.ndarray, steps: int) -> float:
     """F by SciPy with our analytic slopes, on the simplex."""
-    value = jax.jit(lambda weights: (total(terms, weights), slopes(terms, weights)[2]))
     count = len(start)
 
     def both(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        reached, slope = value(np.clip(weights, 0, 1))
+        reached, slope = worth_and_slopes(terms, np.clip(weights, 0, 1))
         return -float(reached), -np.asarray(slope)
 
     linear = LinearConstraint(np.ones((1, count)), 1, 1)
@@ -170,7 +172,7 @@ def other_method(terms: Terms, method: str, start: np.ndarray, steps: int) -> fl
         both, start, jac=True, method=method, bounds=Bounds(0, 1), constraints=linear, options={"maxiter": steps}
     ).x
     found = np.clip(found, 0, 1)
-    return float(value(found / found.sum())[0])
+    return float(worth_and_slopes(terms, found / found.sum())[0])
 
 
 @pytest.mark.slow

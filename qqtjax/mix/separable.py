@@ -168,7 +168,7 @@ def slopes(terms: Terms, weights: Array) -> tuple[Array, Array, Array]:
         ...                        reference_size=np.array([12.8e6]))
         >>> _, left, right = slopes(utility_terms(params, np.array([12.8e6]), 64e6), np.array([0.8]))
         >>> print(f"{left[0]:.3f} {right[0]:.3f}")  # 0.8 x 64M are 4 epochs
-        0.268 0.263
+        0.353 0.343
     """
     whole, weights, kink = whole_epochs(terms, weights)
     piece = inside(terms, whole, weights)

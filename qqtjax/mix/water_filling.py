@@ -23,6 +23,7 @@ from qqtjax.mix.bracket import Bracket, First, first_epoch, look, modelled, narr
 from qqtjax.mix.separable import Terms, slopes
 
 MOST_STEPS, MOST_PRICES, MOST_WIDENINGS = 60, 60, 8
+ROUGH, ROUGH_GAP = 1e-9, 1e-7  # relative width of prices that is close enough while the gap is above that
 CLOSED = 4.0  # eps: a gap that rounding alone leaves
 NEARLY, PATIENCE = 1e3, 3  # eps, steps: stop where a gap as small as this no longer falls
 OFF = 64.0  # eps: weights whose sum is farther from 1 have no certificate
@@ -108,8 +109,8 @@ def water_fill(terms: Terms, low: Array, high: Array) -> Filled:
         >>> import numpy as np
         >>> from qqtjax.laws import UtilityParams
         >>> from qqtjax.mix.separable import utility_terms
-        >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.12]), half_life=np.array([7., 9.]),
-        ...                        reference_size=np.array([12.8e6, 12.8e6]))
+        >>> params = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16, -0.125]),
+        ...                        half_life=np.array([6.727, 8.545]), reference_size=np.full(2, 12.8e6))
         >>> with jax.enable_x64(True):
         ...     best = jax.jit(water_fill)(utility_terms(params, np.full(2, 12.8e6), 64e6), jnp.zeros(2), jnp.ones(2))
         >>> [f"{weight:.6f}" for weight in best.weights], float(best.gap) < 1e-14  # 4 epochs and 1
@@ -163,7 +164,8 @@ def _step(terms: Terms, first: First, widest: Bracket, low: Array, high: Array, 
     )
 
     known = narrowed(search.known, widest, here, price)
-    aim, trial = _summing_to_one(lambda mu: modelled(terms, model, first, known, low, high, mu), least, most)
+    width = jnp.where(best.gap > ROUGH_GAP, jnp.maximum(eps, ROUGH), eps)
+    aim, trial = _summing_to_one(lambda mu: modelled(terms, model, first, known, low, high, mu), least, most, width)
     return _Search(best, trial, aim, known, least, most, jnp.where(better, 0, search.failures + 1))
 
 
@@ -172,10 +174,12 @@ def _like_sizes(terms: Terms, low: Array, high: Array) -> Array:
     sizes = jnp.where(jnp.isfinite(terms.epoch), terms.epoch, 1.0)
     least = jnp.log(jnp.min(sizes)) - 1.0
     most = jnp.log(jnp.max(sizes)) + math.log(2.0 * low.shape[0])
-    return _summing_to_one(lambda mu: jnp.clip(jnp.exp(-mu) * sizes, low, high), least, most)[1]
+    return _summing_to_one(lambda mu: jnp.clip(jnp.exp(-mu) * sizes, low, high), least, most, ROUGH)[1]
 
 
-def _summing_to_one(weights: Callable[[Array], Array], least: Array, most: Array) -> tuple[Array, Array]:
+def _summing_to_one(
+    weights: Callable[[Array], Array], least: Array, most: Array, width: Array | float
+) -> tuple[Array, Array]:
     """The price at which falling weights sum to 1, and weights that do: where the sum jumps, a mean of both sides."""
     eps = jnp.finfo(least.dtype).eps
     size = jnp.maximum(jnp.abs(least), jnp.abs(most))
@@ -219,7 +223,7 @@ def _summing_to_one(weights: Callable[[Array], Array], least: Array, most: Array
         )
 
     least, most, *_ = lax.while_loop(
-        lambda ends: (ends[1] - ends[0] > eps * size) & (ends[5] < MOST_PRICES),
+        lambda ends: (ends[1] - ends[0] > width * size) & (ends[5] < MOST_PRICES),
         closer,
         (least, most, over, under, zero, none),
     )
