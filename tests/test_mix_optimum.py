@@ -19,7 +19,7 @@ from qqtjax.runs import Run
 
 SHIPPED = published("datacomp-tmars").utility
 POOLS, PROBLEMS = 16, 120
-NO_LIMIT = 1e12
+NO_LIMIT = np.float64(1e12)
 SIZES = np.asarray(SHIPPED.pools.sizes)
 
 
@@ -73,7 +73,7 @@ def searched(at: Problem, most_epochs: Array, changes: Problem, step: Array) -> 
     return jax.vmap(lambda change: outcome(moved(change), most_epochs))(changes)
 
 
-def random_problem(rng: np.random.Generator) -> tuple[Problem, float, int]:
+def random_problem(rng: np.random.Generator) -> tuple[Problem, np.float64, int]:
     """2 to 16 pools (the others are kept out by a cap of 0), with bounds, limits on epochs, both or neither."""
     count = int(rng.integers(2, POOLS + 1))
     used = np.arange(POOLS) < count
