@@ -13,6 +13,7 @@ from qqtjax.runs import Pools
 
 GLOBAL, LOCAL = "global", "local"
 DUALITY_GAP, KKT_RESIDUAL = "duality gap", "KKT residual"
+ROUNDING = 1e-15  # of a gap in float64: a smaller one is printed as this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Certificate:
     Attributes:
         kind: "duality gap" (from a lower bound) or "KKT residual" (from first-order moves).
         gap: no weights that satisfy the constraints have an error lower by more than this, in the unit of the error;
-            for a local proof: no first-order move lowers the error by more.
+            for a local proof: no first-order move lowers the error by more. As computed: rounding of about 1e-15 of
+            the error comes on top.
         log_gap: the same in the logarithm of the error above the floor, where the bound was made there, else None.
         proof: "global" or "local".
         searched: False where the law scans too many epochs to search, so that the weights are the best of the starts.
@@ -37,9 +39,10 @@ class Certificate:
     def __str__(self) -> str:
         if not self.searched:
             return "not searched: too many epochs for a law that scans them; the best of the starts"
+        gap = max(self.gap, ROUNDING)
         if self.proof == GLOBAL:
-            return f"global optimum: no other weights are better by more than {self.gap:.1e} ({self.kind})"
-        return f"local optimum ({self.kind} {self.gap:.1e}): other weights far away may be better"
+            return f"global optimum: no other weights are better by more than {gap:.0e} ({self.kind})"
+        return f"local optimum ({self.kind} {gap:.0e}): other weights far away may be better"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from qqtjax.mix.result import GLOBAL, Mix
+from qqtjax.mix.result import GLOBAL, ROUNDING, Mix
 from qqtjax.text import show_count
 
 WIDTH = 80
@@ -79,7 +79,7 @@ def mixes_text(mixes: Sequence[Mix]) -> str:
     for mix in mixes:
         cells = [_cell(mix.weights[pool], mix.epochs[pool]) for pool in shown]
         left = f"  {_percent(mix.weights[others].sum()):>4}" if rest else ""
-        head = f"{_count(mix.samples_seen, 4):>7}  {mix.error:>7.5f}  {mix.certificate.gap:>5.0e}"
+        head = f"{_count(mix.samples_seen, 4):>7}  {mix.error:>7.5f}  {max(mix.certificate.gap, ROUNDING):>5.0e}"
         lines.append(head + "".join(cells) + left)
     lines += ["", *_wrapped("%: share of the samples; ep.: epochs; gap: of the certificate, in error"), *_unused(mixes)]
     lines += _remarks(mixes, lambda mix: [_proof(mix)])
