@@ -39,5 +39,11 @@ from qqtjax.plan import plan as plan
 from qqtjax.runs import Pools as Pools
 from qqtjax.runs import Run as Run
 from qqtjax.runs import Runs as Runs
+from qqtjax.sweep import Quantiles as Quantiles
+from qqtjax.sweep import Simplex as Simplex
+from qqtjax.sweep import Sweep as Sweep
+from qqtjax.sweep import TopK as TopK
+from qqtjax.sweep import load_sweep as load_sweep
+from qqtjax.sweep import sweep as sweep
 
 __version__ = "0.1.0"

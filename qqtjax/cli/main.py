@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import typer
 from typer.main import get_command
 
-from qqtjax.cli import fit_command, interrupt, mix_command, plan_command, predict_command
+from qqtjax.cli import fit_command, interrupt, mix_command, plan_command, predict_command, sweep_command
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 from qqtjax.cli.words import as_options
@@ -46,6 +46,9 @@ app.command("predict", cls=Command, short_help="Predict the error of a mix of po
 )
 app.command("mix", cls=Command, short_help="The best weights over pools at a budget.", epilog=mix_command.EXAMPLES)(
     mix_command.mix
+)
+app.command("sweep", cls=Command, short_help="Errors or best mixes at many points.", epilog=sweep_command.EXAMPLES)(
+    sweep_command.sweep
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +24,7 @@ EXAMPLES = """Examples:
   qqt mix imagenet.json vtab.json --budget 640M --metric-weight vtab=2
   qqt mix --published datacomp-tmars --budget 640M --prices
   qqt mix --published datacomp-tmars --budget 640M --schedule 16"""
-QUESTION, SOURCE, METRICS = "Question", "Instead of FIT", "Several metrics"
-PUBLISHED_LAWS = ("utility", "released_utility", "effective_data")
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+QUESTION, METRICS = "Question", "Several metrics"
 NO_DILUTION = "schedules are planned with dilution 0: the law does not say how half-lives dilute when weights vary"
 NOT_VALIDATED = "the law was never validated on data whose order was planned"
 
@@ -92,17 +89,8 @@ def mix(
     worst_case: Annotated[
         bool, o.option("--worst-case", group=METRICS, help="The lowest possible worst error instead of a sum.")
     ] = False,
-    published: Annotated[
-        str | None, o.option(group=SOURCE, metavar="NAME", help="Published constants: datacomp-tmars.")
-    ] = None,
-    law: Annotated[
-        str | None,
-        o.option(
-            group=SOURCE,
-            metavar="NAME",
-            help="Which of their laws: utility (the default), released_utility or effective_data.",
-        ),
-    ] = None,
+    published: o.Published = None,
+    law: o.PublishedLaw = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -115,10 +103,7 @@ def mix(
         cap, minimum, fixed, max_epochs, group, cost, max_cost, min_pools, reference, max_kl, max_l1, kl_penalty,
         l1_penalty,
     )  # fmt: skip
-    if (not fits) == (published is None):
-        raise InputError("FIT and --published: expected one of them")
-    if law is not None and published is None:
-        raise InputError("--law: applies to --published; a saved fit knows its law")
+    o.check_source(fits, published, law)
     if budget is None:
         raise InputError("--budget: missing, expected the samples seen that you can afford, such as 640M")
     budgets = words.positives(budget, "--budget")
@@ -135,7 +120,7 @@ def mix(
     with out.progress(2 + len(budgets)) as say:
         laws = _loaded(fits, published, law, say)
         if sizes is not None:
-            laws = {name: _resized(each, sizes) for name, each in laws.items()}
+            laws = {name: o.resized(each, sizes) for name, each in laws.items()}
         first = next(iter(laws.values()))
         names = first.pools.names
         asked = limits.settings(names)
@@ -166,17 +151,12 @@ def _alone(option: str, others: list[str]) -> None:
 def _loaded(fits: list[str] | None, published: str | None, law: str | None, say: Callable[[str], None]) -> dict:
     """`{metric: law}`; by the names of their files where two have one metric."""
     if published is not None:
-        from qqtjax.io.tables import published as load_published
-
-        chosen = words.one_of(law or PUBLISHED_LAWS[0], PUBLISHED_LAWS, "--law")
         say(f"loading {published}")
-        with words.naming("--published"):
-            constants = load_published(published)
-        fitted = getattr(constants, chosen)
+        fitted = o.published_law(published, law)
         return {fitted.metric: fitted}
     paths = fits or []
     for path in paths:
-        _refuse_runs(path)
+        o.refuse_runs(path, "qqt mix")
     say(f"loading {', '.join(paths)}")
     loaded = [o.fit_named(path) for path in paths]
     for names in ([each.metric for each in loaded], [Path(path).stem for path in paths], paths):
@@ -184,23 +164,6 @@ def _loaded(fits: list[str] | None, published: str | None, law: str | None, say:
             return dict(zip(names, loaded, strict=True))
     twice = next(path for path in paths if paths.count(path) > 1)
     raise InputError(f"{twice}: given twice")
-
-
-def _refuse_runs(path: str) -> None:
-    """Raise `InputError` if a path names measured runs: they are fitted first, so that the fit can be looked at."""
-    place = Path(path)
-    embedded = path in o.EMBEDDED and not place.exists()
-    if embedded or place.is_dir() or (place.suffix.lower() in TABLES and place.exists()):
-        raise InputError(
-            f"{path}: measured runs, expected a fit: run qqt fit {shlex.quote(path)} -o fit.json first, then "
-            "qqt mix fit.json"
-        )
-
-
-def _resized(fitted: Any, sizes: str) -> Any:
-    changed = words.sizes(sizes, "--sizes", fitted.pools.names)
-    with words.naming("--sizes"):
-        return fitted.with_sizes(changed)
 
 
 def _counts(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, float] | None:

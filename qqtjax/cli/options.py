@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -11,7 +12,9 @@ import typer
 from qqtjax.cli import words
 from qqtjax.errors import InputError
 
-READING, FITTING, OUTPUT = "Reading runs", "Fitting", "Output"
+READING, FITTING, SOURCE, OUTPUT = "Reading runs", "Fitting", "Instead of FIT", "Output"
+PUBLISHED_LAWS = ("utility", "released_utility", "effective_data")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 def option(*names: str, group: str, metavar: str | None = None, help: str, **rest: Any) -> Any:
@@ -104,6 +107,16 @@ Output = Annotated[
         group=OUTPUT,
         metavar="FILE",
         help="Write the result as JSON; - for standard output.",
+    ),
+]
+Published = Annotated[str | None, option(group=SOURCE, metavar="NAME", help="Published constants: datacomp-tmars.")]
+PublishedLaw = Annotated[
+    str | None,
+    option(
+        "--law",
+        group=SOURCE,
+        metavar="NAME",
+        help="Which of their laws: utility (the default), released_utility or effective_data.",
     ),
 ]
 Json = Annotated[bool, option("--json", group=OUTPUT, help="Print one JSON document on standard output, nothing else.")]
@@ -227,3 +240,46 @@ def law_named(name: str | None) -> Any:
 
     known = {law.name: law for law in laws.ALL}
     return laws.utility if name is None else known[words.one_of(name, known, "--law")]
+
+
+def check_source(fits: Any, published: str | None, law: str | None) -> None:
+    """Raise `InputError` unless the law comes from either saved fits or published constants."""
+    if (not fits) == (published is None):
+        raise InputError("FIT and --published: expected one of them")
+    if law is not None and published is None:
+        raise InputError("--law: applies to --published; a saved fit knows its law")
+
+
+def published_law(name: str, law: str | None) -> Any:
+    """One of the laws of published constants.
+
+    Raises:
+        InputError: no such constants, or no such law of theirs.
+    """
+    from qqtjax.io.tables import published
+
+    chosen = words.one_of(law or PUBLISHED_LAWS[0], PUBLISHED_LAWS, "--law")
+    with words.naming("--published"):
+        return getattr(published(name), chosen)
+
+
+def refuse_runs(path: str, command: str) -> None:
+    """Raise `InputError` if a path names measured runs: they are fitted first, so that the fit can be looked at."""
+    place = Path(path)
+    embedded = path in EMBEDDED and not place.exists()
+    if embedded or place.is_dir() or (place.suffix.lower() in TABLES and place.exists()):
+        raise InputError(
+            f"{path}: measured runs, expected a fit: run qqt fit {shlex.quote(path)} -o fit.json first, then "
+            f"{command} fit.json"
+        )
+
+
+def resized(fitted: Any, sizes: str) -> Any:
+    """The law on pools of the sizes that were typed.
+
+    Raises:
+        InputError: no sizes, an unknown pool, one whose half-life at another size is not known.
+    """
+    changed = words.sizes(sizes, "--sizes", fitted.pools.names)
+    with words.naming("--sizes"):
+        return fitted.with_sizes(changed)

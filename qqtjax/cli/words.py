@@ -7,9 +7,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from qqtjax.errors import InputError
 from qqtjax.text import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MIX_BOUNDS = {"caps": "--cap", "minimums": "--min", "fixed": "--fix"}
 # How the library's messages name an argument, and how the command line does.
@@ -89,6 +93,26 @@ def positives(text: str, what: str) -> list[float]:
     if not found:
         raise InputError(f"{what}: empty, expected numbers such as 32M,128M")
     return found
+
+
+def counts(text: str, what: str) -> np.ndarray:
+    """Positive numbers from `32M,128M`, or a range from `10M:10B:log:200` or `10M:10B:lin:200`.
+
+    Raises:
+        InputError: neither, or a range that does not rise.
+    """
+    import numpy as np
+
+    if ":" not in text:
+        return np.array(positives(text, what))
+    form = f"{what}: found {text!r}, expected LOW:HIGH:log:COUNT or LOW:HIGH:lin:COUNT, for example 10M:10B:log:200"
+    parts = [part.strip() for part in text.split(":")]
+    if len(parts) != 4 or parts[2] not in ("log", "lin") or not parts[3].isdecimal() or int(parts[3]) < 2:
+        raise InputError(form)
+    low, high = (positive(part, what) for part in parts[:2])
+    if not low < high:
+        raise InputError(f"{what}: {parts[0]} is not below {parts[1]}, expected LOW:HIGH")
+    return (np.geomspace if parts[2] == "log" else np.linspace)(low, high, int(parts[3]))
 
 
 def one_of(text: str, choices: Iterable[str], what: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,8 +13,7 @@ import numpy as np
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.law import Law
 from qqtjax.mix.constraints import Constraints, check
-from qqtjax.mix.feasible import TOLERANCE, Feasible
-from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, LOCAL, Mixes
+from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, LOCAL, Certificate, Mixes
 from qqtjax.mix.single import filled, in_doubles, is_separable, solve_one
 from qqtjax.runs import Pools
 
@@ -55,26 +54,17 @@ def solve_many(
     width = len(fitted.pools)
     shape = (*((count,) if draws is not None else ()), *sizes.shape[:-1], *budgets.shape)
     grid = np.indices((count, len(each_size), len(flat))).reshape(3, -1)
-    loose = dataclasses.replace(constraints, max_epochs=None)
-    bound = loose.bind(Pools(fitted.pools.names, each_size[0]), float(flat[0]), seen_before=seen_before)
-    many = grid.shape[1] > FEW and width <= SMALL
-    if many and bound.plain and np.ndim(stacked.floor) == 1 and is_separable(fitted.law, stacked, seen_before):
-        high = _caps(bound, constraints, each_size, flat, seen_before)
-        weights, error, gap = _together(fitted.law, stacked, each_size, flat, bound.low, high, grid)
+    bounds = None
+    if grid.shape[1] > FEW and width <= SMALL:
+        bounds = bounds_alone(fitted, stacked, each_size, flat, constraints, seen_before)
+    if bounds is not None:
+        weights, error, gap = _together(fitted.law, stacked, each_size, flat, bounds, grid)
         error, gap = factor * error, factor * gap
         proof, kind, searched = GLOBAL, DUALITY_GAP, np.ones(len(error), bool)
     else:
-        weights, error = np.empty((grid.shape[1], width)), np.empty(grid.shape[1])
-        proved = []
-        for place, (draw, size, budget) in enumerate(grid.T):
-            pools, seen = Pools(fitted.pools.names, each_size[size]), float(flat[budget])
-            own = jax.tree.map(lambda leaf, draw=draw: leaf[draw], stacked)
-            one = dataclasses.replace(fitted, params=own, pools=pools)
-            feasible = constraints.bind(pools, seen, seen_before=seen_before)
-            check(feasible, pools, seen)
-            solved = solve_one([one], factors, seen, feasible, seen_before, starts, seed)
-            weights[place], error[place] = solved.weights, factor * one.predict(solved.weights, seen, seen_before)
-            proved.append(solved.certificate)
+        weights, error, proved = one_by_one(
+            fitted, factors, stacked, each_size, flat, constraints, seen_before, starts, seed, grid
+        )
         gap, searched = np.array([each.gap for each in proved]), np.array([each.searched for each in proved])
         proof = GLOBAL if all(each.proof == GLOBAL for each in proved) else LOCAL
         kind = DUALITY_GAP if all(each.kind == DUALITY_GAP for each in proved) else KKT_RESIDUAL
@@ -91,25 +81,108 @@ def solve_many(
     )
 
 
-def _caps(
-    bound: Feasible, constraints: Constraints, sizes: np.ndarray, budgets: np.ndarray, before: np.ndarray | None
-) -> np.ndarray:
-    """`[Z, B, P]` upper bounds: those of constraints without caps on repeats, and the caps, which alone vary."""
-    names, epochs = bound.names, constraints.max_epochs
-    most = np.full(len(names), np.inf)
-    if isinstance(epochs, Mapping):
-        for name, each in epochs.items():
-            most[Pools(names, sizes[0]).index(name)] = each
-    elif epochs is not None:
-        most[:] = float(epochs)
-    spent = np.zeros(len(names)) if before is None else before
-    left = np.maximum(most * sizes - spent, 0.0)
-    high = np.minimum(bound.high, left[:, None, :] / budgets[None, :, None])
-    impossible = (high.sum(axis=-1) < 1 - TOLERANCE) | np.any(high < bound.low - TOLERANCE, axis=-1)
-    impossible |= bound.low.sum() > 1 + TOLERANCE
-    for size, budget in np.argwhere(impossible)[:1]:
-        check(constraints, Pools(names, sizes[size]), float(budgets[budget]), seen_before=before)
-    return np.maximum(high, bound.low)
+def one_by_one(
+    fitted: FittedLaw,
+    factors: np.ndarray | None,
+    params: Any,
+    sizes: np.ndarray,
+    budgets: np.ndarray,
+    constraints: Constraints,
+    seen_before: np.ndarray | None,
+    starts: np.ndarray | None,
+    seed: int,
+    grid: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, list[Certificate]]:
+    """`[Q, P]` best weights, `[Q]` errors and certificates of problems that only the general solvers take.
+
+    Args:
+        fitted: the law.
+        factors: as in `solve_many`.
+        params: with a leading axis of draws.
+        sizes: `[Z, P]`.
+        budgets: `[B]`.
+        constraints: as given.
+        seen_before: `[P]` or None.
+        starts: `[S, P]` or None.
+        seed: of random starts.
+        grid: `[3, Q]` places of every problem on the axes of draws, sizes and budgets.
+
+    Raises:
+        InputError: constraints that collide at one of them.
+    """
+    factor = 1.0 if factors is None else float(factors[0])
+    weights, error, proved = np.empty((grid.shape[1], len(fitted.pools))), np.empty(grid.shape[1]), []
+    for place, (draw, size, budget) in enumerate(grid.T):
+        pools, seen = Pools(fitted.pools.names, sizes[size]), float(budgets[budget])
+        own = jax.tree.map(lambda leaf, draw=draw: leaf[draw], params)
+        one = dataclasses.replace(fitted, params=own, pools=pools)
+        feasible = constraints.bind(pools, seen, seen_before=seen_before)
+        check(feasible, pools, seen)
+        solved = solve_one([one], factors, seen, feasible, seen_before, starts, seed)
+        weights[place], error[place] = solved.weights, factor * one.predict(solved.weights, seen, seen_before)
+        proved.append(solved.certificate)
+    return weights, error, proved
+
+
+class Bounds(NamedTuple):
+    """Bounds that alone constrain many problems, of which limits on epochs vary from one to the next.
+
+    Attributes:
+        low: `[P]` least shares.
+        high: `[P]` largest shares without the limits on epochs.
+        epochs: `[P]` most epochs, infinite where there is no limit.
+        spent: `[P]` samples of earlier training, which count towards them.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    epochs: np.ndarray
+    spent: np.ndarray
+
+    def caps(self, sizes: np.ndarray, budgets: np.ndarray) -> np.ndarray:
+        """`[M, P]` largest shares on these sizes `[M, P]` and budgets `[M]`."""
+        left = np.maximum(self.epochs * sizes - self.spent, 0.0)
+        return np.maximum(np.minimum(self.high, left / budgets[:, None]), self.low)
+
+
+def bounds_alone(
+    fitted: FittedLaw,
+    params: Any,
+    sizes: np.ndarray,
+    budgets: np.ndarray,
+    constraints: Constraints,
+    seen_before: np.ndarray | None,
+) -> Bounds | None:
+    """The bounds of problems that one compiled call may solve together, or None where others are needed.
+
+    Args:
+        fitted: the law.
+        params: its parameters with a leading axis of draws.
+        sizes: `[Z, P]`.
+        budgets: `[B]`.
+        constraints: as given.
+        seen_before: `[P]` or None.
+
+    Raises:
+        InputError: constraints that collide at some size and budget.
+    """
+    names = fitted.pools.names
+    loose = dataclasses.replace(constraints, max_epochs=None)
+    bound = loose.bind(Pools(names, sizes[0]), float(budgets[0]), seen_before=seen_before)
+    if not bound.plain or np.ndim(params.floor) != 1 or not is_separable(fitted.law, params, seen_before):
+        return None
+    given = constraints.max_epochs
+    epochs = np.full(len(names), np.inf)
+    if isinstance(given, Mapping):
+        for name, each in given.items():
+            epochs[fitted.pools.index(name)] = each
+    elif given is not None:
+        epochs[:] = float(given)
+    spent = np.zeros(len(names)) if seen_before is None else seen_before
+    most = float(budgets.max())  # where limits on epochs bind most
+    for each in sizes:
+        check(constraints, Pools(names, each), most, seen_before=seen_before)
+    return Bounds(bound.low, bound.high, epochs, spent)
 
 
 _filled_each = jax.jit(
@@ -119,7 +192,7 @@ _filled_each = jax.jit(
 
 
 def _together(
-    law: Law, params: Any, sizes: np.ndarray, budgets: np.ndarray, low: np.ndarray, high: np.ndarray, grid: np.ndarray
+    law: Law, params: Any, sizes: np.ndarray, budgets: np.ndarray, bounds: Bounds, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`[Q, P]` weights, `[Q]` errors and gaps of the error, in compiled calls of one shape."""
     found = []
@@ -128,8 +201,9 @@ def _together(
             part = grid[:, start : start + AT_ONCE]
             draw, size, budget = np.pad(part, [(0, 0), (0, AT_ONCE - part.shape[1])], mode="edge")
             own = jax.tree.map(lambda leaf, draw=draw: leaf[draw], params)
-            lows = np.broadcast_to(low, (AT_ONCE, len(low)))
-            found.append(jax.device_get(_filled_each(law, own, sizes[size], budgets[budget], lows, high[size, budget])))
+            high = bounds.caps(sizes[size], budgets[budget])
+            low = np.broadcast_to(bounds.low, high.shape)
+            found.append(jax.device_get(_filled_each(law, own, sizes[size], budgets[budget], low, high)))
     weights, value, gap = (np.concatenate(each)[: grid.shape[1]] for each in zip(*found, strict=True))
     excess = np.exp(-value)
     return weights, params.floor[grid[0]] + excess, excess * -np.expm1(-gap)

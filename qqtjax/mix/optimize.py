@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.laws.fitted import FittedLaw, evaluate
-from qqtjax.mix.constraints import Constraints, check
+from qqtjax.mix.asked import budgets_of, check_draws, check_numbers, constraints_of, numbers, sizes_of
+from qqtjax.mix.constraints import check
 from qqtjax.mix.feasible import TOLERANCE, Feasible, active, violation
 from qqtjax.mix.filters import nested_filters, quality_order
 from qqtjax.mix.many import solve_many
@@ -20,10 +21,9 @@ from qqtjax.mix.predict import tie_of_pools
 from qqtjax.mix.result import Mix, Mixes, RunnerUp
 from qqtjax.mix.single import Solved, solve_one
 from qqtjax.runs import Pools, Run
-from qqtjax.text import did_you_mean, show_count
+from qqtjax.text import show_count
 
 MOST_COMPARED = 256  # pools, the best ones, that stand alone or in a nested filter beside the best mix
-LARGEST = 1e30  # beyond any budget; products of counts stay finite
 
 
 def optimize_mix(
@@ -84,9 +84,9 @@ def optimize_mix(
     """
     laws = _laws(fit)
     first = next(iter(laws.values()))
-    asked = _constraints(constraints)
-    budgets = _budgets(budget)
-    planned = _sizes(sizes, list(laws.values()))
+    asked = constraints_of(constraints)
+    budgets = budgets_of(budget)
+    planned = sizes_of(sizes, list(laws.values()))
     before = _before(seen_before, first)
     factors = _factors(laws, metric_weights, worst_case)
     given = _starts(starts, len(first.pools))
@@ -97,7 +97,7 @@ def optimize_mix(
     if many:
         if len(laws) > 1:
             raise InputError("several metrics with many budgets, draws or sizes: expected one problem at a time")
-        _check_draws(draws, first)
+        check_draws(draws, first)
         return solve_many(first, factors, draws, planned, budgets, asked, before, given, seed)
     pools = Pools(first.pools.names, planned)
     laws = {name: dataclasses.replace(each, pools=pools) for name, each in laws.items()}
@@ -115,86 +115,15 @@ def _laws(fit: FittedLaw | Mapping[str, FittedLaw]) -> dict[str, FittedLaw]:
     for name, each in laws.items():
         if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
             raise InputError(f"metric {name!r}: its pools differ from those of the first; expected the same pools")
-        _check_numbers("the fit's", each.params)
+        check_numbers("the fit's", each.params)
     return laws
-
-
-def _check_numbers(whose: str, params: Any) -> None:
-    for field in dataclasses.fields(params):
-        value = getattr(params, field.name)
-        if value is not None and np.any(np.isnan(np.asarray(value, np.float64))):
-            raise InputError(f"{whose} {field.name} is not a number: fit it again")
-
-
-def _check_draws(draws: Any, fitted: FittedLaw) -> None:
-    if draws is None:
-        return
-    kind = fitted.law.params
-    if not isinstance(draws, kind):
-        raise InputError(
-            f"draws of type {type(draws).__name__}: expected {kind.__name__}, with a leading axis of draws"
-        )
-    axes = {field.name: np.shape(getattr(draws, field.name)) for field in dataclasses.fields(draws)}
-    axes = {name: axis for name, axis in axes.items() if getattr(draws, name) is not None}
-    count = max((axis[0] for axis in axes.values() if axis), default=0)
-    for name, axis in axes.items():
-        if not count or axis not in ((count,), (count, len(fitted.pools))):
-            raise InputError(f"draws: {name} of shape {axis}: expected [S] or [S, P], with the same S in all of them")
-    _check_numbers("the draws'", draws)
-
-
-def _constraints(given: Mapping[str, Any]) -> Constraints:
-    known = [field.name for field in dataclasses.fields(Constraints)]
-    for name in given:
-        if name not in known:
-            raise InputError(f"unknown constraint {name!r}: there are {', '.join(known)}{did_you_mean(name, known)}")
-    return Constraints(**given)
-
-
-def _budgets(budget: float | ArrayLike) -> np.ndarray:
-    try:
-        budgets = np.asarray(budget, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"budget {budget!r}: expected a positive number of samples") from None
-    for value in budgets.ravel():
-        if not 0 < value <= LARGEST:
-            raise InputError(f"budget {value:g}: expected a positive number of samples up to {LARGEST:g}")
-    if not budgets.size:
-        raise InputError("no budgets: expected at least one number of samples seen")
-    return budgets
-
-
-def _sizes(sizes: ArrayLike | Mapping[str, float] | None, laws: Sequence[FittedLaw]) -> np.ndarray:
-    """`[P]` or `[Z, P]` sizes to plan for."""
-    pools = laws[0].pools
-    if isinstance(sizes, Mapping):
-        planned = laws[0].with_sizes(sizes).pools.sizes
-    else:
-        planned = _numbers("sizes", pools.sizes if sizes is None else sizes)
-    if planned.ndim not in (1, 2) or planned.shape[-1] != len(pools) or not planned.size:
-        raise InputError(f"sizes of shape {planned.shape}: expected [P] or [Z, P] for {len(pools)} pools")
-    for *_, pool in np.argwhere(~(planned > 0))[:1]:
-        raise InputError(f"size of pool {pools.names[pool]!r}: expected a positive number of samples")
-    least = np.atleast_2d(planned).min(axis=0)
-    for each in laws:
-        endless = np.isinf(np.broadcast_to(getattr(each.params, "reference_size", pools.sizes), least.shape))
-        for pool in np.flatnonzero((endless | np.isinf(pools.sizes)) & np.isfinite(least)):
-            each.with_sizes({pools.names[pool]: least[pool]})  # refused where its half-life is not known
-    return planned
-
-
-def _numbers(what: str, given: ArrayLike) -> np.ndarray:
-    try:
-        return np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{what} {given!r}: expected numbers") from None
 
 
 def _before(seen_before: Mapping[str, float] | ArrayLike | None, fitted: FittedLaw) -> np.ndarray | None:
     """`[P]` samples, or None where there are none."""
     if seen_before is None:
         return None
-    given = seen_before if isinstance(seen_before, Mapping) else _numbers("seen_before", seen_before)
+    given = seen_before if isinstance(seen_before, Mapping) else numbers("seen_before", seen_before)
     exposure = fitted.run(np.eye(len(fitted.pools))[0], 1.0, given).seen_before
     return np.asarray(exposure) if np.any(exposure) else None
 
@@ -203,7 +132,7 @@ def _starts(starts: ArrayLike | None, count: int) -> np.ndarray | None:
     """`[S, P]` weights."""
     if starts is None:
         return None
-    given = np.atleast_2d(_numbers("starts", starts))
+    given = np.atleast_2d(numbers("starts", starts))
     if given.ndim != 2 or given.shape[1] != count or not np.all(np.isfinite(given)):
         raise InputError(f"starts of shape {given.shape}: expected [S, {count}] finite weights")
     return given

@@ -1,0 +1,115 @@
+"""How a sweep is cut: blocks of one shape for a device, and parts of several blocks, each finished and kept as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+# Points of one block: enough for a device to be busy, few enough to stay in a core's cache.
+POINTS = {"cpu": 1 << 17}
+MANY_POINTS = 1 << 22  # on an accelerator
+COLUMNS = 1 << 13
+PART = 1 << 22
+SCRATCH = 24  # arrays of the size of a block's inputs that a compiled block may hold
+SHARE = 8  # of the memory goes to one block
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Rows x columns in blocks and parts; nothing in it depends on how many devices or processes there are.
+
+    Attributes:
+        rows: how many there are.
+        columns: how many there are.
+        row_block: rows of one block.
+        column_block: columns of one block.
+        blocks: blocks, one below the other, of one part.
+        spans: does a part span all columns, tile after tile, instead of one tile.
+    """
+
+    rows: int
+    columns: int
+    row_block: int
+    column_block: int
+    blocks: int
+    spans: bool
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of columns."""
+        return -(-self.columns // self.column_block)
+
+    @property
+    def row_parts(self) -> int:
+        """Parts below one another."""
+        return -(-self.rows // (self.row_block * self.blocks))
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are; they are numbered tile by tile."""
+        return self.row_parts * (1 if self.spans else self.tiles)
+
+    def part_rows(self, part: int) -> tuple[int, int]:
+        """First row of a part, and the one after its last."""
+        height = self.row_block * self.blocks
+        start = part % self.row_parts * height
+        return start, min(start + height, self.rows)
+
+    def part_columns(self, part: int) -> tuple[int, int]:
+        """First column of a part, and the one after its last."""
+        if self.spans:
+            return 0, self.columns
+        return self.tile(part // self.row_parts)
+
+    def tile(self, number: int) -> tuple[int, int]:
+        """First column of a tile, and the one after its last."""
+        start = number * self.column_block
+        return start, min(start + self.column_block, self.columns)
+
+
+def tile(
+    rows: int,
+    columns: int,
+    pools: int,
+    itemsize: int,
+    memory: float,
+    platform: str,
+    *,
+    whole: bool = False,
+    spans: bool = False,
+    part: int = PART,
+) -> Tiling:
+    """Cut rows x columns so that a block fits into the memory.
+
+    Args:
+        rows: how many there are.
+        columns: how many there are.
+        pools: P.
+        itemsize: bytes of a number.
+        memory: bytes.
+        platform: of the devices: cpu, gpu or tpu.
+        whole: must a block hold all columns.
+        spans: as in `Tiling`.
+        part: points of one part, about.
+
+    Example:
+        >>> cut = tile(10_000, 1771, 4, 4, 2**30, "cpu")
+        >>> cut.row_block, cut.column_block, cut.blocks, cut.parts
+        (74, 1771, 33, 5)
+    """
+    fits = int(memory / SHARE / (SCRATCH * pools * itemsize))
+    points = max(1, min(POINTS.get(platform, MANY_POINTS), fits))
+    widest = columns if whole else min(COLUMNS, points)
+    tiles = math.ceil(columns / widest)
+    width = math.ceil(columns / tiles)
+    height = max(1, min(points // width, rows))
+    inside = columns if spans else width
+    blocks = max(1, min(math.ceil(part / (height * inside)), math.ceil(rows / height)))
+    return Tiling(rows, columns, height, width, blocks, spans)
+
+
+def numbers(start: int, count: int, limit: int) -> np.ndarray:
+    """`[count]` start, start + 1, ..; those beyond the limit repeat the last one."""
+    return np.minimum(np.arange(start, start + count, dtype=np.int64), limit - 1)
