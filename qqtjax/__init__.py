@@ -29,6 +29,7 @@ from qqtjax.io.saved import save_fit as save_fit
 from qqtjax.io.tables import published as published
 from qqtjax.io.tables import wordclip as wordclip
 from qqtjax.laws import FittedLaw as FittedLaw
+from qqtjax.laws.draws import draw_params as draw_params
 from qqtjax.mix import Mix as Mix
 from qqtjax.mix import Mixes as Mixes
 from qqtjax.mix import optimize_mix as optimize_mix

@@ -11,6 +11,7 @@ from jax import Array
 
 from qqtjax.fit.objective import Data, Objective, linearise
 from qqtjax.fit.parameters import Space
+from qqtjax.laws.fitted import Spread
 
 NULL_DIRECTION = 1e-9
 TAKES_PART = 0.2
@@ -32,12 +33,15 @@ class Findings(NamedTuple):
         errors: `[F]` standard errors in the parameters' own units; NaN at a bound or not identified.
         bounds_hit: which parameters ended at which bound.
         unidentified: which parameters the data do not identify, and why.
+        factor: `[K, F]` changes of the coordinates along K independent directions of one standard deviation: a square
+            root of their covariance, 0 for coordinates at a bound or along directions that are not identified.
         lean: largest cosine between the residuals and a parameter that is free to move; 0 at an optimum.
     """
 
     errors: np.ndarray
     bounds_hit: tuple[str, ...]
     unidentified: tuple[str, ...]
+    factor: np.ndarray
     lean: float
 
 
@@ -78,7 +82,7 @@ def diagnose(
     moves = norms > 1e-12 * max(norms.max(initial=0.0), 1e-300)
     unidentified = [f"{space.names[i]}: the data do not depend on it" for i in np.flatnonzero(~moves & ~hit)]
     used = np.flatnonzero(moves & ~hit)
-    errors = np.full(len(x), np.nan)
+    errors, factor = np.full(len(x), np.nan), np.zeros((len(used), len(x)))
     if len(used):
         # Of the triangle only: the full left factor of a long table would not fit into memory.
         triangle = np.linalg.qr(weighted[:, used] / norms[used], mode="r")
@@ -94,7 +98,8 @@ def diagnose(
         if freedom > 0:
             variance = float(np.sum(importance * bent**2) / freedom / np.mean(bent == each) ** 2)
             inverse = np.where(null, 0.0, 1.0 / np.where(null, 1.0, singular))
-            spread = np.sqrt(variance * np.sum((inverse[:, None] * right) ** 2, axis=0)) / norms[used]
+            factor[:, used] = np.sqrt(variance) * inverse[:, None] * right / norms[used]
+            spread = np.linalg.norm(factor[:, used], axis=0)
             spread = np.where(blurred, np.nan, spread)
             logs = np.array([space.ranges[i].log for i in used])
             errors[used] = spread * np.where(logs, np.abs(space.natural(x)[used]), 1.0)
@@ -110,7 +115,7 @@ def diagnose(
     held = (x <= low + near) & (pull > 0) | (x >= high - near) & (pull < 0)
     length = np.sqrt(np.sum(importance * bent**2))
     leaning = np.abs(pull[~held & moves]) / np.maximum(norms[~held & moves] * length, np.finfo(float).tiny)
-    return Findings(errors, bounds_hit, tuple(unidentified), float(leaning.max(initial=0.0)))
+    return Findings(errors, bounds_hit, tuple(unidentified), factor, float(leaning.max(initial=0.0)))
 
 
 def errors_as_params(space: Space, errors: np.ndarray) -> Any:
@@ -121,3 +126,17 @@ def errors_as_params(space: Space, errors: np.ndarray) -> Any:
         picked = np.where(positions >= 0, errors[np.maximum(positions, 0)], np.nan)
         values[slot.field] = picked[0] if slot.scalar else picked
     return space.layout.law.params(**values)
+
+
+def spread_of(space: Space, factor: np.ndarray) -> Spread:
+    """The joint uncertainty of the parameters, from that of the solver's coordinates `[K, F]`."""
+    fields: dict[str, Any] = dict.fromkeys(space.fixed)
+    logs, bounds = [], {}
+    for slot in space.layout.slots:
+        positions = np.array(slot.positions)
+        picked = np.where(positions >= 0, factor[:, np.maximum(positions, 0)], 0.0)
+        fields[slot.field] = picked[:, 0] if slot.scalar else picked
+        spread = space.ranges[int(positions.max())]
+        bounds[slot.field] = tuple(sorted((spread.low, spread.high)))
+        logs += [slot.field] if spread.log else []
+    return Spread(space.layout.law.params(**fields), tuple(logs), bounds)

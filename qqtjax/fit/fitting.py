@@ -11,7 +11,7 @@ import numpy as np
 
 from qqtjax.checks import check_runs
 from qqtjax.errors import InputError, QQTWarning
-from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised
+from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised, spread_of
 from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import Bounds, Fixed, Share, search_space
 from qqtjax.fit.solvers import LevenbergMarquardt, Solver
@@ -149,6 +149,7 @@ def fit(
             "seed": seed,
             "max_epochs": max_epochs,
         },
+        spread=spread_of(space, findings.factor),
     )
     seen = Seen(
         samples_seen=(float(runs.samples_seen.min()), float(runs.samples_seen.max())),

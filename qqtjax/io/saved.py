@@ -15,6 +15,7 @@ import numpy as np
 from qqtjax import laws
 from qqtjax.errors import InputError
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen
+from qqtjax.laws.fitted import Spread
 from qqtjax.plain import to_plain
 from qqtjax.runs import Pools
 
@@ -137,6 +138,7 @@ def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
                 **info,
                 "standard_errors": _params(law, info["standard_errors"]),
                 "residuals": _array(info["residuals"]),
+                "spread": _spread(law, info.get("spread")),
                 **{key: tuple(info[key]) for key in ("bounds_hit", "unidentified", "warnings")},
             }
         )
@@ -158,6 +160,13 @@ def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
         source=saved["source"],
         metric=str(saved["metric"]),
     )
+
+
+def _spread(law: Law, plain: dict[str, Any] | None) -> Spread | None:
+    if plain is None:
+        return None
+    bounds = {field: (float(low), float(high)) for field, (low, high) in plain["bounds"].items()}
+    return Spread(_params(law, plain["factor"]), tuple(plain["logs"]), bounds)
 
 
 def _params(law: Law, plain: dict[str, Any]) -> Any:

@@ -42,6 +42,22 @@ class Seen(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Spread:
+    """How far the parameters of a fit may lie from the optimum, together: a square root of their covariance.
+
+    Attributes:
+        factor: the parameter type; a field that was fitted holds `[K, ...]`, its change along each of K independent
+            directions of one standard deviation, 0 where it is fixed or at a bound; other fields None.
+        logs: the fields whose changes are those of the logarithm.
+        bounds: `{field: (low, high)}` that the fit kept to.
+    """
+
+    factor: Any
+    logs: tuple[str, ...]
+    bounds: dict[str, tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Diagnostics:
     """What a fit says about itself.
 
@@ -59,6 +75,7 @@ class Diagnostics:
         warnings: what else the reader should know.
         residuals: `[M]` predicted minus measured error of the fitted checkpoints, in the table's order.
         settings: what was asked for (loss, target, solver, seed, fixed, ...), for the record.
+        spread: their joint uncertainty, as far as the standard errors go; None where there are none.
     """
 
     converged: bool
@@ -74,6 +91,7 @@ class Diagnostics:
     warnings: tuple[str, ...]
     residuals: np.ndarray
     settings: dict[str, Any]
+    spread: Spread | None = None
 
 
 def length_for(law: Law, params: Any, run: Run) -> int | None:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.laws.draws import draw_params
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.repetition import bucket_for
 from qqtjax.mix.asked import budgets_of, check_draws, check_numbers, sizes_of
@@ -118,6 +119,7 @@ def grid_of(
     optimize: bool,
     sizes: ArrayLike | Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     draws: Any,
+    seed: int,
     zipped: bool,
 ) -> Grid:
     """Check and describe what a sweep asks about; arguments as for `sweep`.
@@ -132,6 +134,8 @@ def grid_of(
     kinds = [weights is not None, bool(filters), bool(optimize)]
     if sum(kinds) != 1:
         raise InputError("weights, filters, optimize: expected exactly one of them")
+    if isinstance(draws, int):
+        draws = draw_params(fitted, draws, seed)
     seen = budgets_of(budgets)
     planned, many_sizes = _sizes(sizes, fitted)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), fitted.params if draws is None else draws)

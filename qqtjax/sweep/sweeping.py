@@ -61,13 +61,14 @@ def sweep(
         filters: True for the nested filters of the fit, or lists of pool names, each a union sampled uniformly.
         optimize: the best mix at every point instead, with its duality gap (or KKT residual).
         sizes: `[Z, P]` pool sizes to plan for, `[P]`, `{pool: size}` or a list of those; the fit's by default.
-        draws: the law's parameters with a leading axis of draws on every leaf, in place of those of the fit.
+        draws: the law's parameters with a leading axis of draws on every leaf, in place of those of the fit; or how
+            many to draw from the fit's normal approximation (`draw_params`).
         zipped: the axes move together, point by point, instead of being multiplied.
         dtype: float64, or float32 for speed (its error: see `laws.closed_form.decayed_epochs`).
         reduce: `TopK(k)` keeps the best mixes of every budget, `Quantiles(levels)` those over draws; on the device.
         out: a folder for the results; without one they are held in memory.
         memory: bytes that blocks, and results held in memory, may take; what Python and JAX take comes on top.
-        seed: of local searches for best mixes.
+        seed: of the draws, and of local searches for best mixes.
         progress: called with the points done and the points in all.
         **constraints: with `optimize`, as for `optimize_mix`.
 
@@ -94,7 +95,7 @@ def sweep(
         raise InputError(f"memory {memory!r}: expected at least {LEAST_MEMORY} bytes")
     if constraints and not optimize:
         raise InputError(f"{', '.join(constraints)} without optimize: constraints are for the best mix")
-    grid = grid_of(fit, budgets, weights, filters, optimize, sizes, draws, zipped)
+    grid = grid_of(fit, budgets, weights, filters, optimize, sizes, draws, seed, zipped)
     with jax.enable_x64(dtype == "float64"):
         work = _work(grid, reduce, optimize, constraints, dtype, memory, seed)
         axes = _axes(grid, work, reduce)
