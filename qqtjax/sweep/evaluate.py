@@ -15,10 +15,10 @@ from qqtjax.mix.many import Bounds, bounds_alone, one_by_one
 from qqtjax.sweep import blocks
 from qqtjax.sweep.grid import Grid, Rows
 from qqtjax.sweep.reduce import Quantiles, TopK
-from qqtjax.sweep.tiling import MANY_POINTS, Tiling, numbers, tile
+from qqtjax.sweep.tiling import Tiling, numbers, tile
 
 AHEAD = 2  # blocks that are worked on before the first of them is fetched
-LANES = 1024  # best mixes sought at once
+LANES, FEW_LANES = 1024, 64  # best mixes sought at once
 LANES_OF_PART, ALONE_OF_PART = 1 << 16, 64
 
 Step = Callable[[int], None]
@@ -74,7 +74,7 @@ def lowest(grid: Grid, reduce: TopK, dtype: Any, memory: float) -> Work:
     mesh, law, length = blocks.devices(), grid.fitted.law, grid.max_epochs()
     *outer, mixes = grid.lengths
     k = min(reduce.k, mixes)
-    cut = _tile(grid, int(np.prod(outer)), mixes, dtype, memory, mesh, spans=True, part=8 * MANY_POINTS)
+    cut = _tile(grid, int(np.prod(outer)), mixes, dtype, memory, mesh, spans=True)
     kept_tiles = cut.columns * grid.sizes.shape[1] * np.dtype(dtype).itemsize <= memory / 8
     known: dict[int, Any] = {}
 
@@ -120,7 +120,7 @@ def over_draws(grid: Grid, reduce: Quantiles, dtype: Any, memory: float) -> Work
     """Quantiles over the draws at every size, budget and mix."""
     mesh, law, length = blocks.devices(), grid.fitted.law, grid.max_epochs()
     draws, *outer = grid.lengths
-    cut = _tile(grid, int(np.prod(outer)), draws, dtype, memory, mesh, whole=True, spans=True, part=8 * MANY_POINTS)
+    cut = _tile(grid, int(np.prod(outer)), draws, dtype, memory, mesh, whole=True, spans=True)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), grid.params)
     count = len(reduce.levels)
 
@@ -173,7 +173,7 @@ def best(grid: Grid, constraints: Constraints, dtype: Any, seed: int) -> Work:
     mesh, law = blocks.devices(), grid.fitted.law
     together = bounds_alone(grid.fitted, grid.params, grid.sizes, grid.budgets, constraints, None)
     lanes, size_of_part = (LANES, LANES_OF_PART) if together is not None else (1, ALONE_OF_PART)
-    lanes = min(lanes, len(grid))
+    lanes = min(lanes, FEW_LANES) if len(grid) <= FEW_LANES else lanes
     height = min(size_of_part // lanes, -(-len(grid) // lanes))
     cut = Tiling(len(grid), 1, lanes, 1, max(height, 1), spans=False)
     outer = grid.lengths[:3]

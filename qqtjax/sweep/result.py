@@ -193,7 +193,9 @@ def empty(axes: Axes, dtype: Any, top: bool, optimize: bool) -> dict[str, np.nda
 
 def place(columns: dict[str, np.ndarray], axes: Axes, part: dict[str, np.ndarray]) -> None:
     """Put a part's columns where they belong."""
-    where = tuple(part[name] for name in axes.names) or (slice(None),)
+    where = tuple(part[name] for name in axes.names)
+    if not where:  # one point, no axes
+        part = {name: values[0] for name, values in part.items()}
     for name, values in columns.items():
         if name == "weights":
             for pool, own in enumerate(axes.pools.names):

@@ -11,7 +11,8 @@ import numpy as np
 POINTS = {"cpu": 1 << 17}
 MANY_POINTS = 1 << 22  # on an accelerator
 COLUMNS = 1 << 13
-PART = 1 << 22
+PART, PART_KEPT = 1 << 22, 1 << 25  # points of a part; more where little of them is kept
+BYTES = 144  # of a part's point while some parts are evaluated and others written
 SCRATCH = 24  # arrays of the size of a block's inputs that a compiled block may hold
 SHARE = 8  # of the memory goes to one block
 
@@ -79,7 +80,6 @@ def tile(
     *,
     whole: bool = False,
     spans: bool = False,
-    part: int = PART,
 ) -> Tiling:
     """Cut rows x columns so that a block fits into the memory.
 
@@ -92,7 +92,6 @@ def tile(
         platform: of the devices: cpu, gpu or tpu.
         whole: must a block hold all columns.
         spans: as in `Tiling`.
-        part: points of one part, about.
 
     Example:
         >>> cut = tile(10_000, 1771, 4, 4, 2**30, "cpu")
@@ -106,6 +105,7 @@ def tile(
     width = math.ceil(columns / tiles)
     height = max(1, min(points // width, rows))
     inside = columns if spans else width
+    part = (PART_KEPT if spans else PART) * min(1.0, memory / (BYTES * PART))
     blocks = max(1, min(math.ceil(part / (height * inside)), math.ceil(rows / height)))
     return Tiling(rows, columns, height, width, blocks, spans)
 
