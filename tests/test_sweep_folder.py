@@ -200,6 +200,18 @@ def test_two_processes_write_what_one_does(whole: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "out") == digests(whole)
 
 
+def test_two_processes_are_refused_together(whole: Path) -> None:
+    before = digests(whole)
+    (whole / "manifest.json").write_text((whole / "manifest.json").read_text().replace('"float32"', '"float16"'))
+    with two_processes(whole) as started:
+        ended = [(process.communicate(timeout=240)[1], process.returncode) for process in started]
+    assert all(status for _, status in ended)
+    assert "holds another sweep (dtype differ)" in ended[0][0]
+    assert "the first process could not begin" in ended[1][0]
+    (whole / "manifest.json").write_text((whole / "manifest.json").read_text().replace('"float16"', '"float32"'))
+    assert digests(whole) == before
+
+
 def test_one_of_two_processes_is_killed(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with two_processes(folder) as started:

@@ -10,6 +10,9 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
+import numpy as np
+
+from qqtjax.errors import InputError
 
 
 def count() -> int:
@@ -30,6 +33,23 @@ def wait(reason: str) -> None:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[int]:
-    """The number of this process."""
-    yield jax.process_index()
+def first_alone() -> Iterator[bool]:
+    """What the first process does before the others go on: is this the first?
+
+    Raises:
+        InputError: it was refused in the first; there the reason is raised.
+    """
+    problem: Exception | None = None
+    first = jax.process_index() == 0
+    try:
+        yield first
+    except Exception as found:  # the others wait for a word, whatever it was
+        problem = found
+    if count() > 1:
+        from jax.experimental import multihost_utils
+
+        fine = multihost_utils.broadcast_one_to_all(np.int32(problem is None))
+        if problem is None and not fine:
+            raise InputError("the first process could not begin: see what it says")
+    if problem is not None:
+        raise problem

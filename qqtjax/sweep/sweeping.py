@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,11 +190,13 @@ def _to_folder(work: evaluate.Work, axes: Axes, grid: Grid, path: Path, asked: d
         "platform": jax.local_devices()[0].platform,
     }
     description = {**plain, "columns": [*work.axes, *work.names], "parts": cut.parts, "points": work.points}
-    with hosts.together() as process, folder.locked(path, process):
-        if process == 0:
-            folder.begin(path, identity, description, arrays)
-            folder.sweep_away(path)
-        hosts.wait("the folder is ready")
+    process = jax.process_index()
+    with contextlib.ExitStack() as held:
+        with hosts.first_alone() as first:
+            held.enter_context(folder.locked(path, process))
+            if first:
+                folder.begin(path, identity, description, arrays)
+                folder.sweep_away(path)
         there = folder.finished(path)
         own = range(process, cut.parts, hosts.count())
         left = [number for number in own if number not in there]
