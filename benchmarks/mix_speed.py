@@ -189,8 +189,8 @@ def main() -> None:
     )
     page = f"""# Speed of the best mix
 
-`laws.utility`, dilution 1, float64; four pools are the published ones, others are drawn at random. Warm, median of {REPEATS};
-compilation apart.
+`laws.utility`, dilution 1, float64; four pools are the published ones, others are drawn at random. Warm, median of
+{REPEATS}; compilation apart.
 
 ## Many budgets in one call of `optimize_mix`
 
@@ -210,7 +210,7 @@ samples. A positive difference: SLSQP ended above ours. Median of the ratios: {m
 ## {MANY:,} pools, one budget
 
 Bounds alone: {many["bounds_ms"]:.0f} ms through `optimize_mix` (asked: 50), {many["solver_ms"]:.0f} ms in its solver;
-certificate {many["bounds_gap"]:.1e}, {many["drawn_from"]} pools drawn from. With caps on repeats and {GROUPS} group bounds, through `optimize_mix`: {many["groups_seconds"]:.2f} s
+certificate {many["bounds_gap"]:.1e}, {many["drawn_from"]} pools drawn from. With caps on repeats and {GROUPS} group bounds: {many["groups_seconds"]:.2f} s
 (asked: 2), certificate {many["groups_gap"]:.1e}, {many["groups_active"]} group bounds active.
 """
     figures = {"together": batches, "against_slsqp": races, "many_pools": many}
