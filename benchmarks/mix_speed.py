@@ -211,7 +211,9 @@ samples. A positive difference: SLSQP ended above ours. Median of the ratios: {m
 
 Bounds alone: {many["bounds_ms"]:.0f} ms through `optimize_mix` (asked: 50), {many["solver_ms"]:.0f} ms in its solver;
 certificate {many["bounds_gap"]:.1e}, {many["drawn_from"]} pools drawn from.
-With caps on repeats and {GROUPS} group bounds: {many["groups_seconds"]:.2f} s (asked: 2), certificate {many["groups_gap"]:.1e}, {many["groups_active"]} group bounds active.
+
+With caps on repeats and {GROUPS} group bounds: {many["groups_seconds"]:.2f} s (asked: 2), certificate
+{many["groups_gap"]:.1e}, {many["groups_active"]} group bounds active.
 """
     figures = {"together": batches, "against_slsqp": races, "many_pools": many}
     record.write("mix_speed", "python -m benchmarks.mix_speed", figures, page)
