@@ -78,19 +78,7 @@ def fit(
         >>> fitted.diagnostics.converged
         True
     """
-    if len(runs) == 0:
-        raise InputError("no checkpoints to fit: expected at least one measured row")
-    if len(runs.metric_names) > 1:
-        raise InputError(
-            f"the table has {len(runs.metric_names)} metrics ({', '.join(runs.metric_names)}): fit one of them "
-            "(runs.for_metric), their mean (runs.average_metrics), or each (fit_metrics)"
-        )
-    if starts < 1:
-        raise InputError(f"starts {starts}: expected at least 1")
-    if seed < 0:
-        raise InputError(f"seed {seed}: expected a whole number >= 0")
-    if huber is not None and not huber > 0:
-        raise InputError(f"huber {huber!r}: expected a positive number")
+    check_settings(runs, starts, seed, huber)
     solver = solver or LevenbergMarquardt()
     warned = check_runs(runs, law.ranges(runs))
     for line in warned:
@@ -98,7 +86,7 @@ def fit(
     space = search_space(law, runs, share, fixed, free, bounds)
     if len(space) == 0:
         raise InputError("nothing to fit: every parameter is fixed")
-    weight = _importance(runs, importance)
+    weight = checked_importance(runs, importance)
     epochs = runs.epochs
     with jax.enable_x64(True):
         run, drawn = gather(runs)
@@ -178,7 +166,29 @@ def fit_metrics(runs: Runs, law: Law = utility, **settings: Any) -> dict[str, Fi
     return {name: fit(runs.for_metric(name), law, **settings) for name in runs.metric_names}
 
 
-def _importance(runs: Runs, given: np.ndarray | None) -> np.ndarray:
+def check_settings(runs: Runs, starts: int, seed: int, huber: float | None) -> None:
+    """Raise `InputError` unless there is one metric to fit, from at least one start."""
+    if len(runs) == 0:
+        raise InputError("no checkpoints to fit: expected at least one measured row")
+    if len(runs.metric_names) > 1:
+        raise InputError(
+            f"the table has {len(runs.metric_names)} metrics ({', '.join(runs.metric_names)}): fit one of them "
+            "(runs.for_metric), their mean (runs.average_metrics), or each (fit_metrics)"
+        )
+    if starts < 1:
+        raise InputError(f"starts {starts}: expected at least 1")
+    if seed < 0:
+        raise InputError(f"seed {seed}: expected a whole number >= 0")
+    if huber is not None and not huber > 0:
+        raise InputError(f"huber {huber!r}: expected a positive number")
+
+
+def checked_importance(runs: Runs, given: np.ndarray | None) -> np.ndarray:
+    """`[M]` weights of mean 1: those given, else the sizes of the evaluations, else equal ones.
+
+    Raises:
+        InputError: not M finite numbers >= 0 of which one is positive.
+    """
     weight = given if given is not None else runs.eval_size
     if weight is None:
         return np.ones(len(runs))

@@ -74,29 +74,50 @@ def pick(params: Any, drawn: Array) -> Any:
     return dataclasses.replace(params, **taken)
 
 
+def residual(objective: Objective, params: Any, run: Run, error: Array) -> Array:
+    """Predicted minus measured of one checkpoint, on the error or on the log excess error.
+
+    Args:
+        objective: what is minimised.
+        params: parameters of the pools that the run draws from, as the run has them.
+        run: the run.
+        error: what was measured.
+    """
+    predicted = objective.layout.law(params, run, objective.max_epochs)
+    if not objective.log:
+        return predicted - error
+    floor = mixed(params.floor, run.weights)
+    return jnp.log(predicted - floor) - jnp.log(error - floor)
+
+
 def residuals(objective: Objective, coordinates: Array, data: Data) -> Array:
     """`[M]` predicted minus measured, on the error or on the log excess error."""
     params = objective.layout.unpack(coordinates, data.fixed)
-    law = objective.layout.law
-    predicted = jax.vmap(lambda run, drawn: law(pick(params, drawn), run, objective.max_epochs))(data.run, data.drawn)
-    if not objective.log:
-        return predicted - data.error
-    floor = jax.vmap(lambda run, drawn: mixed(pick(params, drawn).floor, run.weights))(data.run, data.drawn)
-    return jnp.log(predicted - floor) - jnp.log(data.error - floor)
+
+    def one(run: Run, drawn: Array, error: Array) -> Array:
+        return residual(objective, pick(params, drawn), run, error)
+
+    return jax.vmap(one)(data.run, data.drawn, data.error)
 
 
 def loss(objective: Objective, coordinates: Array, data: Data) -> Array:
     """Half the weighted sum of squares, or the weighted sum of Huber losses."""
-    return total_loss(objective, residuals(objective, coordinates, data), data)
+    return jnp.sum(data.importance * penalty(objective, residuals(objective, coordinates, data)))
 
 
-def total_loss(objective: Objective, each: Array, data: Data) -> Array:
-    """The loss of given residuals."""
+def penalty(objective: Objective, each: Array) -> Array:
+    """What residuals cost, each on its own: half the square, or Huber's loss."""
     if objective.huber is None:
-        return 0.5 * jnp.sum(data.importance * each**2)
+        return 0.5 * each**2
     size = jnp.abs(each)
-    bent = objective.huber * (size - 0.5 * objective.huber)
-    return jnp.sum(data.importance * jnp.where(size <= objective.huber, 0.5 * each**2, bent))
+    return jnp.where(size <= objective.huber, 0.5 * each**2, objective.huber * (size - 0.5 * objective.huber))
+
+
+def steepness(objective: Objective, each: Array) -> Array:
+    """Weights that make squares of the residuals fall as the penalty does: its derivative over the residual."""
+    if objective.huber is None:
+        return jnp.ones_like(each)
+    return jnp.minimum(1.0, objective.huber / jnp.maximum(jnp.abs(each), 1e-300))
 
 
 def linearise(objective: Objective, coordinates: Array, data: Data) -> tuple[Array, Array]:
@@ -113,12 +134,9 @@ def linearise(objective: Objective, coordinates: Array, data: Data) -> tuple[Arr
 def quadratic(objective: Objective, coordinates: Array, data: Data) -> Quadratic:
     """The loss with its gradient and Gauss-Newton Hessian (for Huber: that of the reweighted squares)."""
     each, jacobian = linearise(objective, coordinates, data)
-    importance = data.importance
-    if objective.huber is not None:
-        importance = importance * jnp.minimum(1.0, objective.huber / jnp.maximum(jnp.abs(each), 1e-300))
-    weighted = importance[:, None] * jacobian
+    weighted = (data.importance * steepness(objective, each))[:, None] * jacobian
     return Quadratic(
-        total_loss(objective, each, data),
+        jnp.sum(data.importance * penalty(objective, each)),
         jnp.sum(weighted * each[:, None], axis=0),
         jnp.einsum("mf,mg->fg", weighted, jacobian),
     )

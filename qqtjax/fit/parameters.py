@@ -92,9 +92,10 @@ class Space:
 
     def draw_starts(self, count: int, seed: int) -> np.ndarray:
         """`[count, F]` starting points: one stratified (Latin hypercube) sample of the starting ranges."""
-        rng = np.random.default_rng(seed)
-        strata = np.stack([rng.permutation(count) for _ in self.ranges], axis=1)
-        share = (strata + rng.random(strata.shape)) / count
+        return self.place(stratified(count, len(self), seed))
+
+    def place(self, share: np.ndarray) -> np.ndarray:
+        """`[count, F]` points of the starting ranges at so much of the way through each, in 0 .. 1."""
         first = np.array([self._coordinate(r, r.start_low) for r in self.ranges])
         last = np.array([self._coordinate(r, r.start_high) for r in self.ranges])
         return np.clip(first + share * (last - first), *self.box())
@@ -108,6 +109,13 @@ class Space:
     @staticmethod
     def _coordinate(spread: Range, value: float) -> float:
         return float(np.log(abs(value))) if spread.log else float(value)
+
+
+def stratified(count: int, dimensions: int, seed: int) -> np.ndarray:
+    """`[count, dimensions]` points of the unit cube, one in each of `count` slices of every side (Latin hypercube)."""
+    rng = np.random.default_rng(seed)
+    strata = np.stack([rng.permutation(count) for _ in range(dimensions)], axis=1)
+    return (strata + rng.random(strata.shape)) / count
 
 
 def search_space(
