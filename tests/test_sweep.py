@@ -184,6 +184,15 @@ def test_other_questions_of_the_same_shape_do_not_compile(rng):
     assert (blocks.lowest_so_far._cache_size(), blocks.best._cache_size()) == compiled  # type: ignore[attr-defined]
 
 
+def test_many_blocks_and_parts_compile_once():
+    ask = {"weights": qqt.Simplex(0.0625), "memory": 2**24}
+    before = blocks.predicted._cache_size()  # type: ignore[attr-defined]
+    told = []
+    qqt.sweep(PAPER, budgets=np.geomspace(1e7, 1e9, 97), progress=lambda *done: told.append(done), **ask)
+    assert len(told) > 10
+    assert blocks.predicted._cache_size() == before + 1  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_blocks_lower_for_accelerators(platform):
     mesh, single = blocks.devices(), np.float32
