@@ -21,8 +21,8 @@ Write S(k) = sum_{m=1}^{k-1} delta^m log(1 + 1/m), delta = exp(-lam), z = lam k,
 3. Together S(k) = A (lam R + U) - e^{lam/2 - z} P with U = -log lam - gamma_E - E1(z) = log k - Ein(z),
    where Ein(z) = int_0^z (1 - e^{-t}) / t dt is entire: no term grows as lam -> 0.
 
-R and Ein(z)/z become Chebyshev interpolants, z e^z E1(z) a rational least-squares fit with Lawson weights,
-P is cut at a total degree, and below a number of epochs or above a rate the sum itself is used.
+R, Ein(z)/z and log(1 + x)/x become Chebyshev interpolants, z e^z E1(z) a rational least-squares fit with Lawson
+weights, P is cut at a total degree, and below a number of epochs or above a rate the sum itself is used.
 """
 
 from __future__ import annotations
@@ -57,11 +57,12 @@ class Choice:
     ein_degree: int  # degree of Ein(z)/z
     e1_degree: int  # degree of numerator and denominator of z e^z E1(z)
     half_sinh_terms: int  # Taylor terms of 2 sinh(lam/2)/lam in lam^2
+    log1p_degree: int  # degree of log(1 + x)/x
 
 
 CHOICES = {
-    "FLOAT64": Choice(14, 2.4, 3.0, 10, 16, 15, 4, 10),
-    "FLOAT32": Choice(9, 1.7, 2.0, 4, 7, 7, 2, 5),
+    "FLOAT64": Choice(14, 2.4, 3.0, 10, 16, 15, 4, 10, 20),
+    "FLOAT32": Choice(9, 1.7, 2.0, 4, 7, 7, 2, 5, 9),
 }
 
 
@@ -127,6 +128,11 @@ def ein(z: mp.mpf) -> mp.mpf:
     if z > 1:
         return mp.e1(z) + mp.log(z) + mp.euler
     return mp.nsum(lambda n: -((-z) ** n) / (n * mp.factorial(n)), [1, mp.inf])
+
+
+def log1p_ratio(x: mp.mpf) -> mp.mpf:
+    """log(1 + x) / x."""
+    return mp.log1p(x) / x
 
 
 # --- approximation -----------------------------------------------------------------------------------------
@@ -200,6 +206,7 @@ def derive(choice: Choice) -> dict[str, object]:
         "ein": tuple(chebyshev(lambda z: ein(z) / z, choice.exponent_switch, choice.ein_degree)),
         "e1_numerator": tuple(p),
         "e1_denominator": tuple(q),
+        "log1p": tuple(chebyshev(log1p_ratio, 1.0, choice.log1p_degree)),
         "tail": tuple(tuple(mp.mpf(c.numerator) / c.denominator for c in row) for row in tail_rows(choice.tail_degree)),
     }
 
@@ -215,6 +222,7 @@ FIELDS = {
     "ein": "Ein(z)/z, ascending powers of 2 z/exponent_switch - 1",
     "e1_numerator": "z e^z E1(z), ascending powers of z",
     "e1_denominator": "z e^z E1(z), ascending powers of z",
+    "log1p": "log(1 + x)/x for 0 <= x <= 1, ascending powers of 2 x - 1",
     "tail": "row i: lam^i times v, v^3, ... (odd i) or v^2, v^4, ..., v = 1/k",
 }
 
@@ -389,6 +397,7 @@ def report_pieces(name: str, choice: Choice, table: dict[str, object]) -> None:
         ),
         "A": max(abs(polynomial(table["half_sinh"], x * x) - 2 * mp.sinh(x / 2) / x) for x in lams),
         "P": max(dropped),
+        "log1p": max(abs(x * polynomial(table["log1p"], 2 * x - 1) - mp.log1p(x)) for x in grid),
         "direct sum": mp.exp(-edge * (terms + 1)) / (terms + 1) / -mp.expm1(-edge),
     }
     listed = ", ".join(f"{piece} {float(error):.1e}" for piece, error in pieces.items())

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,60 +23,68 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.laws.closed_form_coefficients import FLOAT32, FLOAT64, Coefficients
+from qqtjax.laws.logarithm import log, log1p_unit
+from qqtjax.laws.polynomial import derivative, polynomial
 
-__all__ = ["decayed_epochs", "value_and_slopes"]
+__all__ = ["decayed_epochs", "lost_to_repetition", "value_and_slopes"]
 
 _EULER_GAMMA = 0.5772156649015329  # https://oeis.org/A001620
 
 
-def _polynomial(coefficients: tuple, x: Array) -> tuple[Array, Array]:
-    """Value and derivative at x of the polynomial with ascending coefficients, in one Horner pass."""
-    value, slope = coefficients[-1], 0.0
-    for coefficient in coefficients[-2::-1]:
-        slope = slope * x + value
-        value = value * x + coefficient
-    return jnp.asarray(value), jnp.asarray(slope)
-
-
-def _direct_sum(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]:
+def _direct_sum(table: Coefficients, k: Array, delta: Array) -> tuple[Array, Array]:
     """Sum of delta^m log(1 + 1/m) over m < k up to the stored terms, and minus its derivative in lam."""
-    delta = jnp.exp(-lam)
     steps = tuple(jnp.where(k > m, step, 0.0).astype(delta.dtype) for m, step in enumerate(table.log_steps, 1))
-    value, slope = _polynomial((jnp.zeros_like(k), *steps), delta)
-    return value, delta * slope
+    terms = (0.0, *steps)
+    return polynomial(terms, delta), delta * polynomial(derivative(terms), delta)
 
 
-def _expansion(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]:
+class _Point(NamedTuple):
+    """Where the expansion is evaluated: k, 1/k, lam, e^(lam/2), e^-(lam k), the logarithms of k and lam or None."""
+
+    k: Array
+    inverse: Array
+    lam: Array
+    root: Array
+    power: Array
+    log_k: Array | None
+    log_lam: Array | None
+
+
+def _expansion(table: Coefficients, at: _Point) -> tuple[Array, Array]:
     """The same for more epochs than the stored terms and lam below the rate switch."""
+    k, lam, root, power = at.k, at.lam, at.root, at.power
     z = lam * k
     # Beyond this exponent e^-z is zero in the dtype; the clip keeps z e^-z and the powers of z finite.
     z_clip = -math.log(jnp.finfo(z.dtype).smallest_subnormal) + 1.0
     z = jnp.where(z < z_clip, z, z_clip)
     small = z < table.exponent_switch
     z_small, z_large = jnp.where(small, z, 0.0), jnp.where(small, table.exponent_switch, z)
-    power = jnp.exp(-z)
 
-    zeta, zeta_slope = _polynomial(table.zeta, lam * (2.0 / table.rate_switch) - 1.0)
-    zeta_slope = zeta_slope * (2.0 / table.rate_switch)
-    root = jnp.exp(lam * 0.5)
-    sinh, sinh_slope = _polynomial(table.half_sinh, lam * lam)
+    u = lam * (2.0 / table.rate_switch) - 1.0
+    zeta = polynomial(table.zeta, u)
+    zeta_slope = polynomial(derivative(table.zeta), u) * (2.0 / table.rate_switch)
+    sinh = polynomial(table.half_sinh, lam * lam)
+    sinh_slope = polynomial(derivative(table.half_sinh), lam * lam)
     growth = root * sinh  # A
     growth_slope = root * (0.5 * sinh + 2.0 * lam * sinh_slope)
 
-    ratio, ratio_slope = _polynomial(table.ein, z_small * (2.0 / table.exponent_switch) - 1.0)
-    ratio_slope = ratio_slope * (2.0 / table.exponent_switch)
+    u = z_small * (2.0 / table.exponent_switch) - 1.0
+    ratio = polynomial(table.ein, u)
+    ratio_slope = polynomial(derivative(table.ein), u) * (2.0 / table.exponent_switch)
     # -dU/dlam = (1 - e^-z) / lam = k Ein'(z), the second form free of cancellation for small z
     fall = jnp.where(small, k * (ratio + z_small * ratio_slope), (1.0 - power) / jnp.where(small, 1.0, lam))
-    numerator = _polynomial(table.e1_numerator, z_large)[0]
-    e1 = power * numerator / (z_large * _polynomial(table.e1_denominator, z_large)[0])
-    log = jnp.log(jnp.where(small, k, lam))
-    exponential = jnp.where(small, log - z_small * ratio, -log - _EULER_GAMMA - e1)  # U
+    numerator = polynomial(table.e1_numerator, z_large)
+    e1 = power * numerator / (z_large * polynomial(table.e1_denominator, z_large))
+    if at.log_k is None or at.log_lam is None:
+        log_k = log_lam = log(jnp.where(small, k, lam))
+    else:
+        log_k, log_lam = at.log_k, at.log_lam
+    exponential = jnp.where(small, log_k - z_small * ratio, -log_lam - _EULER_GAMMA - e1)  # U
 
-    inverse = 1.0 / k
-    square = inverse * inverse
-    rows = [_polynomial(row, square)[0] * (square if i % 2 else inverse) for i, row in enumerate(table.tail)]
-    tail, tail_slope = _polynomial((0.0, *rows), lam)
-    fade = jnp.exp(lam * 0.5 - z)
+    inverse, square = at.inverse, at.inverse * at.inverse
+    rows = [polynomial(row, square) * (square if i % 2 else inverse) for i, row in enumerate(table.tail)]
+    tail, tail_slope = polynomial((0.0, *rows), lam), polynomial(derivative((0.0, *rows)), lam)
+    fade = root * power
 
     bracket = lam * zeta + exponential
     value = growth * bracket - fade * tail
@@ -83,21 +92,43 @@ def _expansion(table: Coefficients, k: Array, lam: Array) -> tuple[Array, Array]
     return value, slope
 
 
+def _from_one(
+    table: Coefficients, k: Array, r: Array, lam: Array, log_k: Array | None = None, log_lam: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """H, delta^k and -dH/dlam for k >= 1."""
+    k = jax.lax.stop_gradient(k)
+    first = len(table.log_steps) + 2  # the fewest epochs that the stored terms do not cover
+    direct = (k < first) | (lam >= table.rate_switch)
+    # Exponentials are half of the cost: one for every power of delta below k, one for delta^k.
+    half = jnp.exp(-0.5 * lam)
+    power = jnp.exp(-lam * k)
+    # Without the least number XLA would make a third exponential of the product of two.
+    value, slope = _direct_sum(table, k, half * (half + jnp.finfo(half.dtype).tiny))
+    # Both branches are evaluated; the one not taken gets arguments at which it and its slopes are finite. Each is
+    # clipped by itself: a condition that many selections share is kept in memory, which on a CPU can turn the loop
+    # around all of this into scalar code.
+    least = math.exp(-0.5 * table.rate_switch)
+    at = _Point(
+        k=jnp.where(k < first, first, k),
+        inverse=jnp.where(k < first, 1.0 / first, 1.0 / k),
+        lam=jnp.where(lam < table.rate_switch, lam, table.rate_switch),
+        root=1.0 / jnp.where(half > least, half, least),
+        power=power,
+        log_k=log_k,
+        log_lam=log_lam,
+    )
+    wide, wide_slope = _expansion(table, at)
+    last = power * r
+    return jnp.where(direct, value, wide) + last, power, jnp.where(direct, slope, wide_slope) + k * last
+
+
 # Compiled at once where it is called outside `jit`, instead of operation by operation.
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate(table: Coefficients, k: Array, r: Array, lam: Array) -> tuple[Array, Array, Array]:
     """H, delta^k and -dH/dlam; zero, one and zero where k < 1."""
-    k = jax.lax.stop_gradient(k)
     seen = k >= 1
-    k, r = jnp.where(seen, k, 0.0), jnp.where(seen, r, 0.0)
-    first = len(table.log_steps) + 2  # the fewest epochs that the stored terms do not cover
-    direct = (k < first) | (lam >= table.rate_switch)
-    value, slope = _direct_sum(table, k, lam)
-    # Both branches are evaluated; the one not taken gets arguments at which it and its slopes are finite.
-    wide, wide_slope = _expansion(table, jnp.where(direct, first, k), jnp.where(direct, 1.0, lam))
-    power = jnp.exp(-lam * k)
-    last = power * r
-    return jnp.where(direct, value, wide) + last, power, jnp.where(direct, slope, wide_slope) + k * last
+    value, power, slope = _from_one(table, jnp.where(seen, k, 1.0), jnp.where(seen, r, 0.0), lam)
+    return value, jnp.where(seen, power, 1.0), slope
 
 
 def _table(dtype: jnp.dtype) -> Coefficients:
@@ -115,6 +146,29 @@ def _decayed_epochs_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, r_dot, lam_dot = tangents
     value, power, slope = _evaluate(_table(k.dtype), k, r, lam)
     return value, jnp.where(jax.lax.stop_gradient(k) >= 1, power * r_dot, 0.0) - slope * lam_dot
+
+
+def _lost(counted: Array, log_rate: Array) -> tuple[Array, Array, Array]:
+    """What repetition takes, log K - H, its derivative in K and that in log lam; all zero where K < 1."""
+    started = counted >= 1
+    # Before the first epoch has ended K counts as 1, where the loss and its derivative in the rate are zero.
+    epochs = jnp.where(started, counted, 1.0)
+    k = jax.lax.stop_gradient(jnp.floor(epochs))
+    r = log1p_unit((epochs - k) * (1.0 / k))
+    log_k, lam = log(k), jnp.exp(log_rate)
+    kept, power, slope = _from_one(_table(counted.dtype), k, r, lam, log_k, log_rate)
+    return log_k + r - kept, jnp.where(started, (1.0 - power) / epochs, 0.0), lam * slope
+
+
+@jax.custom_jvp
+def _lost_to_repetition(counted: Array, log_rate: Array) -> Array:
+    return _lost(counted, log_rate)[0]
+
+
+@_lost_to_repetition.defjvp
+def _lost_to_repetition_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    value, by_epochs, by_log_rate = _lost(*primals)
+    return value, by_epochs * tangents[0] + by_log_rate * tangents[1]
 
 
 def _prepare(*arguments: ArrayLike) -> tuple[jnp.dtype, list[Array]]:
@@ -190,3 +244,31 @@ def value_and_slopes(epochs: ArrayLike, log_ratio: ArrayLike, rate: ArrayLike) -
         return jnp.broadcast_to(x, shape).astype(dtype)
 
     return finish(value), finish(power), finish(lam * slope)
+
+
+def lost_to_repetition(epochs: ArrayLike, log_rate: ArrayLike) -> Array:
+    """What repetition takes from the logarithm of the epochs seen, for any number of epochs at one cost.
+
+        L(K, lam) = log K - H(k, log(K / k), lam) for K >= 1, else 0;    k = floor(K), H as in `decayed_epochs`
+
+    From the epochs and the logarithm of the rate, so that the logarithms in it are taken once: the kernel of
+    predictions. dL/dK = (1 - delta^k) / K, that from the right where an epoch ends, and dL/dlog lam = Q1; both may
+    be differentiated again.
+
+    Args:
+        epochs: K >= 0, up to 1e37, a whole number where an epoch has just ended.
+        log_rate: log lam, of a shape that broadcasts with the epochs; -inf, no decay, is allowed.
+
+    Returns:
+        L, dimensionless, in the broadcast shape and the promoted float dtype; half precision computes in float32.
+
+    Source: as for `decayed_epochs`.
+
+    >>> import jax.numpy as jnp
+    >>> from qqtjax.laws.closed_form import lost_to_repetition
+    >>> half_life = jnp.array([1.0, 5.0, 1e6])
+    >>> [f"{value:.4f}" for value in lost_to_repetition(10.0, jnp.log(jnp.log(2.0) / half_life))]
+    ['1.7949', '0.7960', '0.0000']
+    """
+    dtype, arguments = _prepare(epochs, log_rate)
+    return _lost_to_repetition(*arguments).astype(dtype)

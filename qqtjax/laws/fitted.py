@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.laws.law import Law
+from qqtjax.laws.law import Law, errors_of, wide
 from qqtjax.laws.repetition import bucket_for
 from qqtjax.runs import Pools, Run
 
@@ -107,9 +107,13 @@ def length_for(law: Law, params: Any, run: Run) -> int | None:
     return bucket_for(run.samples_seen, run.weights, run.sizes, run.seen_before)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _evaluate(law: Law, params: Any, run: Run, max_epochs: int | None) -> Array:
-    return jax.vmap(lambda one: law(params, one, max_epochs))(run)
+@functools.cache
+def _compiled(platform: str) -> Any:
+    return jax.jit(_errors, static_argnums=(0, 3), compiler_options=wide(platform))
+
+
+def _errors(law: Law, params: Any, run: Run, max_epochs: int | None) -> Array:
+    return errors_of(law, params, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), run), max_epochs)
 
 
 def evaluate(law: Law, params: Any, run: Run) -> np.ndarray:
@@ -139,7 +143,7 @@ def evaluate(law: Law, params: Any, run: Run) -> np.ndarray:
             run,
         )
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-        return np.asarray(_evaluate(law, params, batch, max_epochs))[:count]
+        return np.asarray(_compiled(jax.default_backend())(law, params, batch, max_epochs))[:count]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

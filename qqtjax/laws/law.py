@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
 from qqtjax.runs import Run, Runs
@@ -49,6 +51,7 @@ class Law:
         convex: is the predicted error proved convex in the weights on the simplex for these parameters, for every
             size and budget of runs from scratch. The parameters are concrete; leading axes mean all of them.
         symbols: the paper's symbol of each field, for tables.
+        trailing: does the function also take axes of runs from scratch behind that of the pools; see `errors_of`.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Law:
     scans: Callable[[Any], bool]
     convex: Callable[[Any], bool]
     symbols: dict[str, str]
+    trailing: bool = False
 
     def __call__(self, params: Any, run: Run, max_epochs: int | None = None) -> Array:
         """Predicted error of one run."""
@@ -69,3 +73,52 @@ class Law:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Law) and (self.name, self.function) == (other.name, other.function)
+
+
+def wide(platform: str) -> dict[str, Any] | None:
+    """Options of `jax.jit` with which the loops of a law fill the vectors of a processor; None elsewhere.
+
+    XLA takes 256 bits where it could take 512; a processor without them is not affected.
+
+    Args:
+        platform: as `jax.default_backend` names it.
+
+    Example:
+        >>> wide("cpu"), wide("tpu")
+        ({'xla_cpu_prefer_vector_width': 512}, None)
+    """
+    return {"xla_cpu_prefer_vector_width": 512} if platform == "cpu" else None
+
+
+def errors_of(law: Law, params: Any, runs: Run, max_epochs: int | None = None) -> Array:
+    """Errors of many runs under one law, with the pools on the first axis and the runs on the last.
+
+    What `vmap` gives with the runs first; but a loop along a long last axis becomes vector code, one along a few
+    pools does not.
+
+    Args:
+        law: any law.
+        params: its parameters, each one number or `[P]`.
+        runs: a `Run` whose arrays are `[P, M]` and, for numbers of a run, `[M]`.
+        max_epochs: as the law takes it.
+
+    Returns:
+        `[M]` errors.
+
+    Example:
+        >>> import numpy as np
+        >>> from qqtjax.laws import UtilityParams, utility
+        >>> p = UtilityParams(scale=4e6, floor=0.1, utility=np.array([-0.16]), half_life=np.array([5.0]),
+        ...                   reference_size=np.array([1e6]))
+        >>> r = Run(weights=np.ones((1, 2)), sizes=np.full((1, 2), 1e6), samples_seen=np.array([4e6, 64e6]))
+        >>> [round(float(each), 4) for each in errors_of(utility, p, r)]
+        [1.1468, 1.0612]
+    """
+    if law.trailing and runs.seen_before is None:
+        return law(jax.tree.map(_before_runs, params), runs, max_epochs)
+    return jax.vmap(lambda run: law(params, run, max_epochs), in_axes=-1)(runs)
+
+
+def _before_runs(leaf: Any) -> Any:
+    """A parameter of every pool, `[P]`, as `[P, 1]`."""
+    return jnp.asarray(leaf)[:, None] if jnp.ndim(leaf) else leaf

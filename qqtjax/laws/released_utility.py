@@ -7,6 +7,7 @@ from jax import Array
 
 from qqtjax.laws.continued import refuse_seen_before
 from qqtjax.laws.law import Law
+from qqtjax.laws.repetition import count_epochs
 from qqtjax.laws.utility import SYMBOLS, UtilityParams, fresh_exponent, lost_exponents, mixed, utility_ranges
 from qqtjax.runs import Run
 
@@ -42,7 +43,8 @@ def released_utility_law(params: UtilityParams, run: Run, max_epochs: int | None
     """
     refuse_seen_before("released_utility", run)
     weights = jnp.asarray(run.weights)
-    lost, epochs = lost_exponents(params, run, max_epochs)
+    lost = lost_exponents(params, run, max_epochs)
+    epochs = count_epochs(run.samples_seen, weights, run.sizes)
     # log m_i is log(n / n0) less the log of the epochs that are over.
     slopes = weights * params.utility
     first = fresh_exponent(slopes, run.samples_seen, params.scale) - jnp.sum(slopes * epochs.log_epochs)

@@ -6,17 +6,19 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, tree_util
+from jax import Array, lax, tree_util
 from jax.typing import ArrayLike
 
+from qqtjax.laws.closed_form import lost_to_repetition
 from qqtjax.laws.continued import earlier, lost_exponent_since, overall_weights
 from qqtjax.laws.law import Law, Range
+from qqtjax.laws.logarithm import log
 from qqtjax.laws.repetition import (
-    Epochs,
     bucket_for,
     count_epochs,
     decay_rate,
     epochs_through,
+    log_decay_rate,
     lost_exponent,
     real,
     split_epochs,
@@ -54,9 +56,19 @@ class UtilityParams:
 LEAST_BEFORE = 1e-12
 
 
+def over_pools(terms: Array) -> Array:
+    """Sum over the leading axis, that of the pools.
+
+    As a product with ones: on a CPU, XLA's own sum over a short axis takes longer than the law itself.
+    """
+    ones = jnp.ones(terms.shape[0], terms.dtype)
+    return lax.dot_general(ones, terms, (((0,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+
+
 def mixed(value: ArrayLike, weights: ArrayLike) -> Array:
     """A parameter of the mixture: itself where shared, the weighted mean where it is `[P]`."""
-    return jnp.asarray(value) if jnp.ndim(value) == 0 else jnp.sum(jnp.asarray(weights) * value)
+    shared = jnp.ndim(value) < max(jnp.ndim(weights), 1)
+    return jnp.asarray(value) if shared else over_pools(jnp.asarray(weights) * value)
 
 
 def fresh_exponent(slopes: Array, samples_seen: ArrayLike, scale: ArrayLike) -> Array:
@@ -65,8 +77,8 @@ def fresh_exponent(slopes: Array, samples_seen: ArrayLike, scale: ArrayLike) -> 
     With one scale for all pools the logarithm stays outside the sum, so that an unused pool is not 0 times log 0
     before the first sample.
     """
-    fresh = jnp.log(jnp.asarray(real(samples_seen)) / real(scale))
-    return jnp.sum(slopes) * fresh if jnp.ndim(fresh) == 0 else jnp.sum(slopes * fresh)
+    fresh = log(jnp.asarray(real(samples_seen) / jnp.asarray(real(scale))))
+    return over_pools(slopes) * fresh if fresh.ndim < slopes.ndim else over_pools(slopes * fresh)
 
 
 def run_fresh_exponent(utility: ArrayLike, scale: ArrayLike, run: Run) -> Array:
@@ -86,34 +98,49 @@ def run_fresh_exponent(utility: ArrayLike, scale: ArrayLike, run: Run) -> Array:
     return fresh_exponent(shares * utility, start, scale) + fresh_exponent(slopes, total, start)
 
 
-def lost_exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> tuple[Array, Epochs]:
-    """log(n / n0) - G_i(n) of every pool, `[P]`, with the epochs it was computed from.
+def lost_exponents(params: UtilityParams, run: Run, max_epochs: int | None) -> Array:
+    """log(n / n0) - G_i(n) of every pool, `[P]`: by the closed form without `max_epochs` and decay shape, else by scan.
 
     Raises:
         MaxEpochsError: a decay shape is set and the run is traced without `max_epochs`.
     """
+    if max_epochs is None and params.decay_shape is None:
+        counted = epochs_through(jnp.asarray(real(run.samples_seen)) * run.weights, run.sizes)
+        of_rate = (params.half_life, params.dilution, counted, run.samples_seen, params.reference_size)
+        return lost_to_repetition(counted, log_decay_rate(*of_rate))
+    if max_epochs is None:
+        max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes)
     epochs = count_epochs(run.samples_seen, run.weights, run.sizes)
     rate = decay_rate(params.half_life, params.dilution, run.weights, run.sizes, params.reference_size)
-    if params.decay_shape is not None and max_epochs is None:
-        max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes)
-    return lost_exponent(epochs, rate, max_epochs, params.decay_shape), epochs
+    return lost_exponent(epochs, rate, max_epochs, params.decay_shape)
 
 
-def run_lost_exponent(params: UtilityParams, run: Run, max_epochs: int | None) -> Array:
-    """What repetition takes from `run_fresh_exponent`: sum_i w_i b_i (log K_i - H_i), `[]`.
+def run_exponent(params: UtilityParams, run: Run, max_epochs: int | None) -> Array:
+    """log((y - d) / A0) = sum_i w_i b_i G_i, `[]`; `inf` at zero samples seen.
 
-    For a model that is trained on, the sums over epochs in B and C of `laws.continued`, times v_i b_i and w_i b_i.
+    For a model that is trained on, B + C of `laws.continued`.
 
     Raises:
         MaxEpochsError: `seen_before` or a decay shape is set and the run is traced without `max_epochs`.
     """
-    weights, seen = jnp.asarray(run.weights), real(run.samples_seen)
+    weights, seen = jnp.asarray(run.weights), jnp.asarray(real(run.samples_seen))
     if run.seen_before is None:
-        return jnp.sum(weights * params.utility * lost_exponents(params, run, max_epochs)[0])
+        started = seen > 0
+        fresh = log(jnp.where(started, seen, 1.0) / jnp.asarray(real(params.scale)))
+        gained = fresh - lost_exponents(params, run, max_epochs)
+        # One sum for both: at zero samples an unused pool would be 0 times infinity.
+        return jnp.where(started, over_pools(weights * params.utility * gained), jnp.inf)
+    fresh = run_fresh_exponent(params.utility, params.scale, run)
+    return fresh - _lost_exponent_since(params, run, run.seen_before, max_epochs)
+
+
+def _lost_exponent_since(params: UtilityParams, run: Run, seen_before: ArrayLike, max_epochs: int | None) -> Array:
+    """The sums over epochs in B and C of `laws.continued`, times v_i b_i and w_i b_i, `[]`."""
+    weights, seen = jnp.asarray(run.weights), real(run.samples_seen)
     if max_epochs is None:
-        max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes, run.seen_before)
-    exposure, sizes = jnp.asarray(real(run.seen_before)), jnp.asarray(real(run.sizes))
-    before, shares = earlier(run.seen_before)
+        max_epochs = bucket_for(run.samples_seen, run.weights, run.sizes, seen_before)
+    exposure, sizes = jnp.asarray(real(seen_before)), jnp.asarray(real(run.sizes))
+    before, shares = earlier(seen_before)
     counted = epochs_through(exposure, sizes)
     rate_before, rate = (
         decay_rate(params.half_life, params.dilution, each, sizes, params.reference_size) for each in (shares, weights)
@@ -131,7 +158,7 @@ def run_lost_exponent(params: UtilityParams, run: Run, max_epochs: int | None) -
         max_epochs=max_epochs,
         decay_shape=params.decay_shape,
     )
-    return jnp.sum(shares * params.utility * lost_before) + jnp.sum(weights * params.utility * lost)
+    return over_pools(shares * params.utility * lost_before + weights * params.utility * lost)
 
 
 def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) -> Array:
@@ -170,8 +197,7 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
     """
     weights = overall_weights(run)
     log_amplitude = mixed(jnp.log(params.amplitude), weights)
-    fresh = run_fresh_exponent(params.utility, params.scale, run)
-    excess = jnp.exp(log_amplitude + fresh - run_lost_exponent(params, run, max_epochs))
+    excess = jnp.exp(log_amplitude + run_exponent(params, run, max_epochs))
     return mixed(params.floor, weights) + excess
 
 
@@ -224,4 +250,5 @@ utility = Law(
     scans=lambda params: params.decay_shape is not None,
     convex=utility_convex,
     symbols=SYMBOLS,
+    trailing=True,
 )
