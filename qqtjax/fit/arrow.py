@@ -11,7 +11,6 @@ P K + S. K and S are small, so the factorisations are written out: elementwise o
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from qqtjax.fit.levenberg_marquardt import NormalEquations, Quadratic
 from qqtjax.fit.objective import Objective, penalty, residual, steepness
@@ -113,25 +113,33 @@ def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, imp
     divided = divide(objective.layout)
     assert divided is not None
     own, shared = divided
-    pools = error.shape[0]
+    pools, run = error.shape[0], rows.run
     spread = [x[k * pools : (k + 1) * pools] for k in range(len(own))]
     coordinates = [*spread, *x[len(own) * pools :]]
 
-    def one(coordinates: Sequence[Array], run: Run, fixed: Mapping[str, Any], error: Array) -> Array:
+    def one(
+        coordinates: Sequence[Array],
+        fixed: Mapping[str, Any],
+        sizes: ArrayLike,
+        seen: ArrayLike,
+        model_size: ArrayLike | None,
+        error: Array,
+    ) -> Array:
         params = _one_pool(objective.layout, (*own, *shared), coordinates, fixed)
-        return residual(objective, params, run, error)
+        alone = Run(weights=run.weights, sizes=sizes, samples_seen=seen, model_size=model_size)
+        return residual(objective, params, alone, error)
 
-    per_row = Run(weights=None, sizes=None, samples_seen=0, model_size=None if rows.run.model_size is None else 0)
-    per_pool = dataclasses.replace(per_row, sizes=0)
-    fixed_axes = {name: 0 if np.ndim(value) else None for name, value in rows.fixed.items()}
-    each_lane = jax.vmap(one, in_axes=(0, None, None, 0))
-    each_row = jax.vmap(each_lane, in_axes=(None, per_row, None, 0))
-    each_pool = jax.vmap(each_row, in_axes=([0] * len(own) + [None] * len(shared), per_pool, fixed_axes, 0))
+    # Only what differs between rows is mapped over them, so that a pool's own terms are computed once.
+    each_lane = jax.vmap(one, in_axes=(0, None, None, None, None, 0))
+    each_row = jax.vmap(each_lane, in_axes=(None, None, None, 0, 0, 0))
+    of_pools = [0] * len(own) + [None] * len(shared)
+    fixed_of_pools = {name: 0 if np.ndim(value) else None for name, value in rows.fixed.items()}
+    each_pool = jax.vmap(each_row, in_axes=(of_pools, fixed_of_pools, 0, 0, 0, 0))
 
     def push(place: int) -> tuple[Array, Array]:
         def along(coordinate: Array) -> Array:
             moved = [coordinate if k == place else other for k, other in enumerate(coordinates)]
-            return each_pool(moved, rows.run, rows.fixed, error)
+            return each_pool(moved, rows.fixed, run.sizes, run.samples_seen, run.model_size, error)
 
         return jax.jvp(along, (coordinates[place],), (jnp.ones_like(coordinates[place]),))
 

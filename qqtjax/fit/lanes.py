@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 from qqtjax.fit.arrow import ARROW, quadratics
-from qqtjax.fit.levenberg_marquardt import DENSE, LMState, NormalEquations, Proposal, Quadratic, begin, judge, propose
+from qqtjax.fit.levenberg_marquardt import DENSE, LMState, NormalEquations, Quadratic, begin, judge, propose
 from qqtjax.fit.objective import Objective, quadratic
 
 
@@ -36,11 +37,11 @@ class Lanes(NamedTuple):
         importance: `[..., L]`.
     """
 
-    start: Array | np.ndarray
-    low: Array | np.ndarray
-    high: Array | np.ndarray
-    error: Array | np.ndarray
-    importance: Array | np.ndarray
+    start: Any
+    low: Any
+    high: Any
+    error: Any
+    importance: Any
 
 
 class Block(NamedTuple):
@@ -67,7 +68,7 @@ class Ended(NamedTuple):
         x: `[F, N]` where each ended.
         objective: `[N]` its objective there; infinite where the start failed.
         done: `[N]` did it meet the tolerance.
-        cosine: `[N]` between the residuals and the free column that they lean on most.
+        cosine: `[N]` as in `LMState`.
     """
 
     lane: np.ndarray
@@ -98,7 +99,7 @@ def blank(block: Block, rows: Any, lanes: Lanes) -> LMState:
 
 
 @partial(jax.jit, static_argnums=0)
-def advance(block: Block, rows: Any, lanes: Lanes, fresh: Array, state: LMState) -> tuple[LMState, Array]:
+def advance(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMState) -> LMState:
     """Move every lane of a block by some iterations, or until all are done.
 
     Args:
@@ -109,27 +110,23 @@ def advance(block: Block, rows: Any, lanes: Lanes, fresh: Array, state: LMState)
         state: of all lanes.
 
     Returns:
-        The state after, and `[L]` the cosine of every lane.
+        The state after.
     """
     equations: NormalEquations = ARROW if block.arrow else DENSE
     each = partial(jax.vmap, in_axes=-1, out_axes=-1)
     begun = each(begin)(jnp.asarray(lanes.start), state.at.hessian)
     state = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
 
-    def proposals(state: LMState) -> Proposal:
-        return each(partial(propose, equations))(state, lanes.low, lanes.high)
-
     def unfinished(carry: tuple[Array, LMState]) -> Array:
         return (carry[0] < block.iterations) & ~jnp.all(carry[1].done)
 
     def body(carry: tuple[Array, LMState]) -> tuple[Array, LMState]:
         count, state = carry
-        proposal = proposals(state)
+        proposal = each(partial(propose, equations))(state, lanes.low, lanes.high)
         new = _many(block, rows, proposal.trial, lanes)
         return count + 1, each(partial(judge, tolerance=block.tolerance))(state, proposal, new)
 
-    _, state = lax.while_loop(unfinished, body, (jnp.asarray(0), state))
-    return state, proposals(state).cosine
+    return lax.while_loop(unfinished, body, (jnp.asarray(0), state))[1]
 
 
 def stream(
@@ -163,7 +160,8 @@ def stream(
             _work(block, rows, queue, load, width, max_iterations, take, lock)
 
     if workers == 1:
-        return work(0)
+        work(0)
+        return
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
 
@@ -179,6 +177,7 @@ def _work(
     lock: threading.Lock,
 ) -> None:
     lanes: Lanes = jax.tree.map(lambda leaf: np.repeat(leaf, width, axis=-1), load(np.zeros(1, int)))
+    rows = jax.tree.map(jnp.asarray, rows)
     state = blank(block, rows, lanes)
     place_of = np.full(width, -1)
     age = np.zeros(width, int)
@@ -194,7 +193,7 @@ def _work(
             lanes = jax.tree.map(partial(_replaced, places), lanes, load(entering))
         if np.all(place_of < 0):
             return
-        state, cosine = advance(block, rows, lanes, fresh, state)
+        state = advance(block, rows, lanes, fresh, state)
         age += block.iterations
         done = np.asarray(state.done)
         leaving = np.flatnonzero((place_of >= 0) & (done | (age >= max_iterations)))
@@ -204,7 +203,7 @@ def _work(
                 np.asarray(state.x)[:, leaving],
                 np.asarray(state.at.objective)[leaving],
                 done[leaving],
-                np.asarray(cosine)[leaving],
+                np.asarray(state.cosine)[leaving],
             )
             with lock:
                 take(ended)

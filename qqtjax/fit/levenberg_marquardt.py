@@ -58,12 +58,22 @@ DENSE = NormalEquations(jnp.diagonal, _solve, _bend)
 
 
 class LMState(NamedTuple):
-    """Carried from one iteration to the next; leading axis: lanes."""
+    """Carried from one iteration to the next; one lane, or many along an axis.
+
+    Attributes:
+        x: `[F]` where the lane is.
+        at: the objective there.
+        damping: mu of the next step.
+        growth: by how much mu grows if that fails.
+        cosine: of the angle between the residuals and the free column that they leaned on most, before the last step.
+        done: is nothing left to gain.
+    """
 
     x: Array
     at: Quadratic
     damping: Array
     growth: Array
+    cosine: Array
     done: Array
 
 
@@ -96,12 +106,12 @@ def begin(x: Array, hessian: Any) -> LMState:
     """
     one = jnp.ones((), x.dtype)
     unknown = Quadratic(jnp.inf * one, jnp.zeros_like(x), hessian)
-    return LMState(x, unknown, 1e-2 * one, 2.0 * one, jnp.zeros((), bool))
+    return LMState(x, unknown, 1e-2 * one, 2.0 * one, one, jnp.zeros((), bool))
 
 
 def propose(equations: NormalEquations, state: LMState, low: Array, high: Array) -> Proposal:
     """The damped Gauss-Newton step of one lane, projected on the box."""
-    x, at, damping, _, _ = state
+    x, at, damping = state.x, state.at, state.damping
     held = ((x <= low) & (at.gradient > 0)) | ((x >= high) & (at.gradient < 0))
     gradient = jnp.where(held, 0.0, at.gradient)
     diagonal = equations.diagonal(at.hessian)
@@ -126,7 +136,7 @@ def judge(state: LMState, proposal: Proposal, new: Quadratic, tolerance: float =
         new: the objective at the trial.
         tolerance: also done where a nearly undamped step promises less than this share of the objective.
     """
-    x, at, damping, growth, done = state
+    x, at, damping, growth, before, done = state
     trial, moved, promised, cosine, solved = proposal
     better = new.objective < at.objective  # never true of NaN
     gain = jnp.where(promised > 0, (at.objective - new.objective) / jnp.where(promised > 0, promised, 1.0), 0.0)
@@ -138,12 +148,13 @@ def judge(state: LMState, proposal: Proposal, new: Quadratic, tolerance: float =
     finished = still | nothing_left | (cosine <= COSINE_TOLERANCE) | (next_damping > LARGEST_DAMPING)
     known = jnp.isfinite(at.objective)
     finished = jnp.where(known, finished, ~jnp.isfinite(new.objective))
-    kept = jax.tree.map(lambda after, before: jnp.where(better & ~done, after, before), new, at)
+    kept = jax.tree.map(lambda after, old: jnp.where(better & ~done, after, old), new, at)
     return LMState(
         jnp.where(better & ~done, trial, x),
         kept,
         jnp.where(done | ~known, damping, jnp.maximum(next_damping, 1e-15)),
         jnp.where(done | ~known, growth, next_growth),
+        jnp.where(done, before, cosine),
         done | finished,
     )
 

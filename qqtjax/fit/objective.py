@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from qqtjax.fit.levenberg_marquardt import Quadratic
 from qqtjax.fit.parameters import Layout
@@ -64,7 +65,7 @@ def gather(runs: Runs) -> tuple[Run, np.ndarray]:
     return dataclasses.replace(dense, weights=weights, sizes=sizes), drawn
 
 
-def pick(params: Any, drawn: Array) -> Any:
+def pick(params: Any, drawn: Array | np.ndarray) -> Any:
     """The parameters of some pools, in the order of `drawn`."""
     taken = {
         name: value[drawn]
@@ -74,7 +75,7 @@ def pick(params: Any, drawn: Array) -> Any:
     return dataclasses.replace(params, **taken)
 
 
-def residual(objective: Objective, params: Any, run: Run, error: Array) -> Array:
+def residual(objective: Objective, params: Any, run: Run, error: ArrayLike) -> Array:
     """Predicted minus measured of one checkpoint, on the error or on the log excess error.
 
     Args:
@@ -94,7 +95,7 @@ def residuals(objective: Objective, coordinates: Array, data: Data) -> Array:
     """`[M]` predicted minus measured, on the error or on the log excess error."""
     params = objective.layout.unpack(coordinates, data.fixed)
 
-    def one(run: Run, drawn: Array, error: Array) -> Array:
+    def one(run: Run, drawn: Array | np.ndarray, error: Array | np.ndarray) -> Array:
         return residual(objective, pick(params, drawn), run, error)
 
     return jax.vmap(one)(data.run, data.drawn, data.error)
