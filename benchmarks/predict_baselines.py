@@ -109,7 +109,7 @@ def tables(dtype: Any) -> tuple[Any, ...]:
     tail = np.zeros((len(table.tail), longest), dtype)
     for i, row in enumerate(table.tail):
         tail[i, longest - len(row) :] = row[::-1]
-    polynomials = (table.half_sinh, table.zeta, table.ein, table.e1_numerator, table.e1_denominator)
+    polynomials = (table.growth, table.zeta, table.ein, table.e1_numerator, table.e1_denominator)
     return (
         LOG_STEPS.astype(dtype),
         *(np.array(each[::-1], dtype) for each in polynomials),
@@ -154,7 +154,7 @@ def horner(coefficients, x):
 @njit(parallel=True, fastmath=True, error_model="numpy")
 def closed(weights, sizes, seen, utility, half_life, reference, gamma, amplitude, scale, floor, tables, out):
     """The sum itself for few epochs or a fast decay, else the expansion; runs in parallel."""
-    steps, half_sinh, zeta, ein, e1_numerator, e1_denominator, tail, switches = tables
+    steps, growth, zeta, ein, e1_numerator, e1_denominator, tail, switches = tables
     one = seen.dtype.type(1)
     zero, half, two = one - one, one / 2, one + one
     log2, log_amplitude = seen.dtype.type(math.log(2.0)), math.log(amplitude)
@@ -194,7 +194,7 @@ def closed(weights, sizes, seen, utility, half_life, reference, gamma, amplitude
                     for row in range(tail.shape[0] - 1, -1, -1):
                         rest = rest * lam + horner(tail[row], square) * (square if row % 2 else inverse)
                     bracket = lam * horner(zeta, lam * (two / rate_switch) - one) + u
-                    kept = root * (horner(half_sinh, lam * lam) * bracket - power * rest * lam)
+                    kept = horner(growth, lam) * bracket - root * power * rest * lam
                     kept += power * (log_epochs - log_whole)
                 gained += kept - log_epochs
             exponent += weights[i, m] * utility[i] * gained

@@ -21,7 +21,7 @@ Write S(k) = sum_{m=1}^{k-1} delta^m log(1 + 1/m), delta = exp(-lam), z = lam k,
 3. Together S(k) = A (lam R + U) - e^{lam/2 - z} P with U = -log lam - gamma_E - E1(z) = log k - Ein(z),
    where Ein(z) = int_0^z (1 - e^{-t}) / t dt is entire: no term grows as lam -> 0.
 
-R, Ein(z)/z and log(1 + x)/x become Chebyshev interpolants, z e^z E1(z) a rational least-squares fit with Lawson
+R, A, Ein(z)/z and log(1 + x)/x become Chebyshev interpolants, z e^z E1(z) a rational least-squares fit with Lawson
 weights, P is cut at a total degree, and below a number of epochs or above a rate the sum itself is used.
 """
 
@@ -56,13 +56,13 @@ class Choice:
     zeta_degree: int  # degree of R
     ein_degree: int  # degree of Ein(z)/z
     e1_degree: int  # degree of numerator and denominator of z e^z E1(z)
-    half_sinh_terms: int  # Taylor terms of 2 sinh(lam/2)/lam in lam^2
+    growth_degree: int  # degree of A
     log1p_degree: int  # degree of log(1 + x)/x
 
 
 CHOICES = {
-    "FLOAT64": Choice(14, 2.4, 3.0, 10, 16, 15, 4, 10, 20),
-    "FLOAT32": Choice(9, 1.7, 2.0, 4, 7, 7, 2, 5, 9),
+    "FLOAT64": Choice(14, 2.4, 3.0, 10, 16, 15, 4, 15, 20),
+    "FLOAT32": Choice(9, 1.7, 2.0, 4, 7, 7, 2, 7, 9),
 }
 
 
@@ -130,6 +130,11 @@ def ein(z: mp.mpf) -> mp.mpf:
     return mp.nsum(lambda n: -((-z) ** n) / (n * mp.factorial(n)), [1, mp.inf])
 
 
+def growth(lam: mp.mpf) -> mp.mpf:
+    """A(lam)."""
+    return mp.expm1(lam) / lam
+
+
 def log1p_ratio(x: mp.mpf) -> mp.mpf:
     """log(1 + x) / x."""
     return mp.log1p(x) / x
@@ -156,6 +161,21 @@ def chebyshev(function: Callable[[mp.mpf], mp.mpf], upper: float, degree: int) -
             following[i] -= c
         previous, current = current, following
     return powers
+
+
+def in_powers(coefficients: Sequence[mp.mpf], upper: float) -> list[mp.mpf]:
+    """The same polynomial in powers of x, given in powers of u = 2 x/upper - 1.
+
+    About x = 0, where A multiplies the largest logarithms, its first coefficient, 1, then is all of it: no rounding.
+    """
+    powers: list[mp.mpf] = []
+    for coefficient in reversed(coefficients):  # Horner, with polynomials in x
+        shifted = [mp.mpf(0), *(2 * c / upper for c in powers)]
+        for i, c in enumerate(powers):
+            shifted[i] -= c
+        shifted[0] += coefficient
+        powers = shifted
+    return powers[: len(coefficients)]
 
 
 def rational_e1(lower: float, degree: int) -> tuple[list[mp.mpf], list[mp.mpf]]:
@@ -201,7 +221,13 @@ def derive(choice: Choice) -> dict[str, object]:
         "rate_switch": mp.mpf(choice.rate_switch),
         "exponent_switch": mp.mpf(choice.exponent_switch),
         "log_steps": tuple(mp.log1p(mp.mpf(1) / m) for m in range(1, choice.direct_terms + 1)),
-        "half_sinh": tuple(mp.mpf(1) / (4**n * mp.factorial(2 * n + 1)) for n in range(choice.half_sinh_terms)),
+        "growth": (
+            mp.mpf(1),
+            *in_powers(
+                chebyshev(lambda x: (growth(x) - 1) / x, choice.rate_switch, choice.growth_degree - 1),
+                choice.rate_switch,
+            ),
+        ),
         "zeta": tuple(chebyshev(zeta_series, choice.rate_switch, choice.zeta_degree)),
         "ein": tuple(chebyshev(lambda z: ein(z) / z, choice.exponent_switch, choice.ein_degree)),
         "e1_numerator": tuple(p),
@@ -217,7 +243,7 @@ FIELDS = {
     "rate_switch": "lam at and above which the direct sum serves every number of epochs",
     "exponent_switch": "z = lam k that separates the two forms of the exponential integral",
     "log_steps": "log(1 + 1/m), m = 1, 2, ...: the direct sum",
-    "half_sinh": "2 sinh(lam/2)/lam, ascending powers of lam^2",
+    "growth": "A(lam) = (e^lam - 1)/lam, ascending powers of lam",
     "zeta": "R(lam), ascending powers of 2 lam/rate_switch - 1",
     "ein": "Ein(z)/z, ascending powers of 2 z/exponent_switch - 1",
     "e1_numerator": "z e^z E1(z), ascending powers of z",
@@ -395,7 +421,7 @@ def report_pieces(name: str, choice: Choice, table: dict[str, object]) -> None:
             )
             for z in (cut + 30 * x**2 for x in grid)
         ),
-        "A": max(abs(polynomial(table["half_sinh"], x * x) - 2 * mp.sinh(x / 2) / x) for x in lams),
+        "A": max(abs(polynomial(table["growth"], x) - growth(x)) for x in lams),
         "P": max(dropped),
         "log1p": max(abs(x * polynomial(table["log1p"], 2 * x - 1) - mp.log1p(x)) for x in grid),
         "direct sum": mp.exp(-edge * (terms + 1)) / (terms + 1) / -mp.expm1(-edge),

@@ -12,7 +12,7 @@ class Coefficients(NamedTuple):
     rate_switch: float  # lam at and above which the direct sum serves every number of epochs
     exponent_switch: float  # z = lam k that separates the two forms of the exponential integral
     log_steps: tuple[float, ...]  # log(1 + 1/m), m = 1, 2, ...: the direct sum
-    half_sinh: tuple[float, ...]  # 2 sinh(lam/2)/lam, ascending powers of lam^2
+    growth: tuple[float, ...]  # A(lam) = (e^lam - 1)/lam, ascending powers of lam
     zeta: tuple[float, ...]  # R(lam), ascending powers of 2 lam/rate_switch - 1
     ein: tuple[float, ...]  # Ein(z)/z, ascending powers of 2 z/exponent_switch - 1
     e1_numerator: tuple[float, ...]  # z e^z E1(z), ascending powers of z
@@ -40,17 +40,23 @@ FLOAT64 = Coefficients(
         0.07410797215372188,
         0.06899287148695145,
     ),
-    half_sinh=(
+    growth=(
         1.0,
-        0.041666666666666664,
-        0.0005208333333333333,
-        3.1001984126984127e-06,
-        1.076457782186949e-08,
-        2.446494959515793e-11,
-        3.920664999224027e-14,
-        4.667458332409556e-17,
-        4.289943320229371e-20,
-        3.135923479699833e-23,
+        0.5,
+        0.1666666666666653,
+        0.041666666666709415,
+        0.008333333332809839,
+        0.0013888888922411065,
+        0.00019841268550825975,
+        2.480161965449972e-05,
+        2.7556764555016446e-06,
+        2.7564014432746536e-07,
+        2.4994365566344452e-08,
+        2.123326780151963e-09,
+        1.4502366528639963e-10,
+        1.612649918178913e-11,
+        -1.2637183435279294e-13,
+        1.4084421472346148e-13,
     ),
     zeta=(
         0.7432265330917905,
@@ -183,12 +189,15 @@ FLOAT32 = Coefficients(
         0.11778303565638346,
         0.1053605156578263,
     ),
-    half_sinh=(
+    growth=(
         1.0,
-        0.041666666666666664,
-        0.0005208333333333333,
-        3.1001984126984127e-06,
-        1.076457782186949e-08,
+        0.5000000254995628,
+        0.16666519910315553,
+        0.04168036292931693,
+        0.008285799945852367,
+        0.0014664505842250926,
+        0.00013497895670559857,
+        4.903806920430983e-05,
     ),
     zeta=(
         0.789707808127132,

@@ -18,6 +18,8 @@ from qqtjax.laws.polynomial import polynomial
 
 __all__ = ["LARGEST", "SMALLEST", "log", "log1p_unit"]
 
+_LOG2_HIGH = 355.0 / 512.0  # of few bits: whole multiples of it are exact
+_LOG2_LOW = math.log(2.0) - _LOG2_HIGH
 SMALLEST, LARGEST = 1e-37, 1e37  # between which float32 holds a number and the inverse of its power of two
 
 
@@ -65,7 +67,8 @@ def log(x: Array) -> Array:
     bits = lax.bitcast_convert_type(inside.astype(jnp.float32), jnp.int32)
     exponent = (bits >> 23) - 127
     mantissa = inside * lax.bitcast_convert_type((127 - exponent) << 23, jnp.float32).astype(x.dtype)
-    value = exponent.astype(x.dtype) * math.log(2.0) + _log1p(mantissa - 1.0)
+    whole = exponent.astype(x.dtype)
+    value = whole * _LOG2_HIGH + (whole * _LOG2_LOW + _log1p(mantissa - 1.0))
     return jnp.where(x > 0, value, -jnp.inf)
 
 

@@ -175,12 +175,14 @@ def utility_law(params: UtilityParams, run: Run, max_epochs: int | None = None) 
 
     Args:
         params: see `UtilityParams`.
-        run: one run; every array is a scalar or `[P]`.
+        run: one run; every array is a scalar or `[P]`. From scratch, arrays may have axes of runs behind that of the
+            pools, in `params` too (`errors_of` of `laws.law`).
         max_epochs: static scan length; an epoch count beyond it, earlier training included, gives NaN. Needed
             only with a decay shape or `seen_before`, and then only under `jit`, `vmap` or `grad`.
 
     Returns:
-        `[]` error in the unit of the measured metric; `inf` at zero samples seen, where the law diverges.
+        `[]` error in the unit of the measured metric; `inf` at zero samples seen, where the law diverges. In float32
+        the closed form is within 1e-6 of float64 relative to y, from 1e-3 to 1e9 epochs, half-lives from 0.05 to 1e7.
 
     Raises:
         MaxEpochsError: a decay shape or `seen_before` is set and the run is traced without `max_epochs`.
