@@ -151,7 +151,7 @@ def timed(call: Callable[[], Any], count: int) -> tuple[Any, list[float]]:
 
 
 def strategies(runs, errors: np.ndarray) -> list[dict[str, Any]]:
-    """Ways to run the same lanes on one core's thread, each warm; how many end at the best objective of their version."""
+    """Ways to run the same lanes on one thread, each warm; how many end at the best objective of their version."""
     from qqtjax.fit import arrow, fit_many, levenberg_marquardt, many
 
     lanes = len(errors) * STARTS
@@ -260,8 +260,8 @@ and at the end: {", ".join(f"{each:.1f}" for each in load)}.
 |---|---|---|---|
 {peer_rows}
 
-Of {len(asked)} sampled lanes {int(np.sum(above > 1e-9))} end more than 1e-9 above SciPy (tolerances 1e-14) from the same
-start, {int(np.sum(above < -1e-9))} more than 1e-9 below; the highest is {above.max():.1e} above, the lowest
+Of {len(asked)} sampled lanes {int(np.sum(above > 1e-9))} end more than 1e-9 above SciPy (tolerances 1e-14) from
+the same start, {int(np.sum(above < -1e-9))} more than 1e-9 below; the highest is {above.max():.1e} above, the lowest
 {-above.min():.1e} below. Converged: {int(fits.converged.sum())} of {len(errors)} bootstraps; of all lanes
 {100 * np.mean(fits.objectives <= fits.objective[:, None] + 1e-9):.2f} % end within 1e-9 of the best of their bootstrap.
 

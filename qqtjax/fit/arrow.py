@@ -100,8 +100,8 @@ def by_pool(runs: Runs, space: Space) -> tuple[PoolRows, np.ndarray, np.ndarray]
 def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, importance: Array) -> Quadratic:
     """The objective with gradient and Hessian at L points at once, one a lane; lanes are the last axis throughout.
 
-    A tangent of ones in one coordinate of all pools and lanes gives that column of every Jacobian: K + S pushes. The
-    others carry no tangent, so that what depends on a half-life alone is differentiated once.
+    A tangent of ones in one coordinate of all pools and lanes gives that column of every Jacobian: K + S pushes
+    through one linearisation.
 
     Args:
         objective: what is minimised; its layout divides.
@@ -136,16 +136,14 @@ def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, imp
     fixed_of_pools = {name: 0 if np.ndim(value) else None for name, value in rows.fixed.items()}
     each_pool = jax.vmap(each_row, in_axes=(of_pools, fixed_of_pools, 0, 0, 0, 0))
 
-    def push(place: int) -> tuple[Array, Array]:
-        def along(coordinate: Array) -> Array:
-            moved = [coordinate if k == place else other for k, other in enumerate(coordinates)]
-            return each_pool(moved, rows.fixed, run.sizes, run.samples_seen, run.model_size, error)
-
-        return jax.jvp(along, (coordinates[place],), (jnp.ones_like(coordinates[place]),))
-
-    pushed = [push(place) for place in range(len(coordinates))]
-    each = pushed[0][0]
-    columns = [column for _, column in pushed]
+    each, push = jax.linearize(
+        lambda *moved: each_pool(list(moved), rows.fixed, run.sizes, run.samples_seen, run.model_size, error),
+        *coordinates,
+    )
+    columns = [
+        push(*(jnp.full_like(one, k == place) for k, one in enumerate(coordinates)))
+        for place in range(len(coordinates))
+    ]
     weight = importance * steepness(objective, each)
     weighted = [weight * column for column in columns]
 
@@ -271,7 +269,7 @@ def _bend(hessian: Hessian, moved: Array) -> Array:
         for row, one in zip(hessian.border, own, strict=True)
         for entry, other in zip(row, shared, strict=True)
     )
-    return jnp.sum(form(hessian.own, own) + crossed) + form(hessian.corner, shared)
+    return jnp.sum(form(hessian.own, own) + crossed, axis=0) + form(hessian.corner, shared)
 
 
 ARROW = NormalEquations(_diagonal, _solve, _bend)

@@ -22,7 +22,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from qqtjax.fit.arrow import ARROW, quadratics
-from qqtjax.fit.levenberg_marquardt import DENSE, LMState, NormalEquations, Quadratic, begin, judge, propose
+from qqtjax.fit.levenberg_marquardt import DENSE, LMState, Quadratic, begin, judge, propose
 from qqtjax.fit.objective import Objective, quadratic
 
 
@@ -94,7 +94,7 @@ def blank(block: Block, rows: Any, lanes: Lanes) -> LMState:
     """A block in which every place is free."""
     shapes = jax.eval_shape(partial(_many, block), rows, lanes.start, lanes)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    state = jax.vmap(begin, in_axes=-1, out_axes=-1)(jnp.asarray(lanes.start), zeros.hessian)
+    state = begin(jnp.asarray(lanes.start), zeros.hessian)
     return state._replace(done=jnp.ones_like(state.done))
 
 
@@ -112,9 +112,8 @@ def advance(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMSt
     Returns:
         The state after.
     """
-    equations: NormalEquations = ARROW if block.arrow else DENSE
-    each = partial(jax.vmap, in_axes=-1, out_axes=-1)
-    begun = each(begin)(jnp.asarray(lanes.start), state.at.hessian)
+    step = partial(propose, ARROW) if block.arrow else jax.vmap(partial(propose, DENSE), in_axes=-1, out_axes=-1)
+    begun = begin(jnp.asarray(lanes.start), state.at.hessian)
     state = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
 
     def unfinished(carry: tuple[Array, LMState]) -> Array:
@@ -122,9 +121,9 @@ def advance(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMSt
 
     def body(carry: tuple[Array, LMState]) -> tuple[Array, LMState]:
         count, state = carry
-        proposal = each(partial(propose, equations))(state, lanes.low, lanes.high)
+        proposal = step(state, lanes.low, lanes.high)
         new = _many(block, rows, proposal.trial, lanes)
-        return count + 1, each(partial(judge, tolerance=block.tolerance))(state, proposal, new)
+        return count + 1, judge(state, proposal, new, block.tolerance)
 
     return lax.while_loop(unfinished, body, (jnp.asarray(0), state))[1]
 

@@ -101,34 +101,38 @@ def begin(x: Array, hessian: Any) -> LMState:
     So the objective is compiled once.
 
     Args:
-        x: `[F]` its start.
+        x: `[F]` its start, or `[F, L]` the starts of many lanes.
         hessian: any of the right form; its values do not matter.
     """
-    one = jnp.ones((), x.dtype)
+    one = jnp.ones_like(x[0])
     unknown = Quadratic(jnp.inf * one, jnp.zeros_like(x), hessian)
-    return LMState(x, unknown, 1e-2 * one, 2.0 * one, one, jnp.zeros((), bool))
+    return LMState(x, unknown, 1e-2 * one, 2.0 * one, one, jnp.zeros_like(one, bool))
 
 
 def propose(equations: NormalEquations, state: LMState, low: Array, high: Array) -> Proposal:
-    """The damped Gauss-Newton step of one lane, projected on the box."""
+    """The damped Gauss-Newton step of one lane, projected on the box.
+
+    Every reduction is over the first axis, so that lanes may also stand as a last axis throughout, which is faster on
+    a CPU than `vmap`, if the normal equations know them there.
+    """
     x, at, damping = state.x, state.at, state.damping
     held = ((x <= low) & (at.gradient > 0)) | ((x >= high) & (at.gradient < 0))
     gradient = jnp.where(held, 0.0, at.gradient)
     diagonal = equations.diagonal(at.hessian)
     # Unit diagonal before factorising: the columns of a fit differ by many orders of magnitude.
-    root = jnp.sqrt(jnp.maximum(diagonal, 1e-14 * jnp.max(diagonal) + 1e-300))
+    root = jnp.sqrt(jnp.maximum(diagonal, 1e-14 * jnp.max(diagonal, axis=0) + 1e-300))
     step = -equations.solve(at.hessian, root, held, damping, gradient / root) / root
     finite = jnp.isfinite(step)
     step = jnp.clip(jnp.where(finite, step, 0.0), -FURTHEST_DOWN, FURTHEST_UP)
     trial = jnp.clip(x + step, low, high)
     moved = trial - x
-    promised = -(jnp.sum(at.gradient * moved) + 0.5 * equations.bend(at.hessian, moved))
-    cosine = jnp.max(jnp.abs(gradient) / (root * jnp.sqrt(2.0 * at.objective + 1e-300)))
-    return Proposal(trial, moved, promised, cosine, jnp.all(finite))
+    promised = -(jnp.sum(at.gradient * moved, axis=0) + 0.5 * equations.bend(at.hessian, moved))
+    cosine = jnp.max(jnp.abs(gradient) / (root * jnp.sqrt(2.0 * at.objective + 1e-300)), axis=0)
+    return Proposal(trial, moved, promised, cosine, jnp.all(finite, axis=0))
 
 
 def judge(state: LMState, proposal: Proposal, new: Quadratic, tolerance: float = 0.0) -> LMState:
-    """One lane after the trial was evaluated: there if it is better, with the damping that the gain calls for.
+    """One lane (or many, along a last axis) after the trial: there if it is better, damped as the gain calls for.
 
     Args:
         state: before the step.
@@ -143,7 +147,7 @@ def judge(state: LMState, proposal: Proposal, new: Quadratic, tolerance: float =
     shrink = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.clip(gain, 0.0, 1.0) - 1.0) ** 3)
     next_damping = jnp.where(better, damping * shrink, damping * growth)
     next_growth = jnp.where(better, 2.0, growth * 2.0)
-    still = (jnp.max(jnp.abs(moved) / (1.0 + jnp.abs(x))) <= STEP_TOLERANCE) & solved
+    still = (jnp.max(jnp.abs(moved) / (1.0 + jnp.abs(x)), axis=0) <= STEP_TOLERANCE) & solved
     nothing_left = solved & (damping <= LIGHT_DAMPING) & (jnp.abs(promised) < tolerance * at.objective)
     finished = still | nothing_left | (cosine <= COSINE_TOLERANCE) | (next_damping > LARGEST_DAMPING)
     known = jnp.isfinite(at.objective)
