@@ -115,7 +115,7 @@ def test_several_processes_cannot_be_half_described(typed: Typed):
         ((*PAPER, "--budgets", "64M", "--filters", "--reduce", "quantiles:.5"), "expected draws"),
         ((*PAPER, "--budgets", "64M", "--filters", "--draws", "9"), "draws: these parameters have no standard errors"),
         ((*PAPER, "--budgets", "64M", "--filters", "--dtype", "float16"), "--dtype: found 'float16'"),
-        ((*PAPER, "--budgets", "64M", "--filters", "--memory", "1k"), "memory 1000.0: expected at least"),
+        ((*PAPER, "--budgets", "64M", "--filters", "--memory", "1k"), "memory 1000.0: expected a number of bytes"),
         ((*PAPER, "--budgets", "64M", "--filters", "-o", "fit.json"), "fit.json: cannot be written"),
         ((*PAPER, "--budgets", "64M", "--filters", "-o", "."), "not empty and no sweep"),
     ],

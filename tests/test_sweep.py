@@ -221,7 +221,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"filters": True, "budgets": [64e6, -1]}, "budget -1: expected a positive number"),
     ({"filters": True, "budgets": []}, "no budgets"),
     ({"filters": True, "dtype": "float16"}, "dtype 'float16'"),
-    ({"filters": True, "memory": 10}, "memory 10: expected at least"),
+    ({"filters": True, "memory": 10}, "memory 10: expected a number of bytes, at least"),
     ({"filters": True, "max_epochs": 3}, "max_epochs without optimize"),
     ({"filters": True, "draws": 5}, "no standard errors"),
     ({"filters": True, "reduce": qqt.Quantiles()}, "expected draws"),
@@ -235,6 +235,22 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"weights": [1, 0, 0, 0], "reduce": qqt.TopK()}, "expected several weights"),
     ({"weights": [[1, 0, 0, 0]] * 3, "budgets": [1e7, 1e8], "zipped": True}, "zipped axes of different lengths"),
     ({"weights": qqt.Simplex(1e-4), "budgets": [1e8]}, "mixes, expected at most"),
+    ({"filters": [[]]}, "lists of distinct pool names"),
+    ({"filters": [["top 10 %", "top 10 %"]]}, "lists of distinct pool names"),
+    ({"filters": [3]}, "lists of distinct pool names"),
+    (
+        {"filters": [["top 10 %", "10-20 %"]], "sizes": [np.inf, 1e7, 1e7, 1e7]},
+        "pool 'top 10 %' has no size, which a union needs",
+    ),
+    ({"filters": True, "reduce": "best"}, "reduce 'best': expected TopK(k) or Quantiles(levels)"),
+    ({"filters": True, "reduce": qqt.TopK}, "expected TopK(k) or Quantiles(levels)"),
+    ({"filters": True, "memory": "1G"}, "memory '1G': expected a number of bytes"),
+    ({"filters": True, "out": 3}, "out 3: expected the name of a folder"),
+    ({"filters": True, "draws": 1 << 62, "zipped": True}, "no standard errors"),
+    (
+        {"weights": qqt.Simplex(0.001), "sizes": np.full((10**5, 4), 1e7), "budgets": np.geomspace(1, 10, 10**6)},
+        "points",
+    ),
     ({"weights": qqt.Simplex(0.01), "budgets": np.geomspace(1e7, 1e9, 5000)}, "do not fit into the memory"),
 ]
 
@@ -247,7 +263,40 @@ def test_bad_input_is_one_line(ask, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("make", [lambda: qqt.Simplex(0.3), lambda: qqt.TopK(0), lambda: qqt.Quantiles((2.0,))])
+def test_too_many_epochs_for_a_law_that_scans_them_are_refused():
+    with pytest.raises(qqt.InputError, match=r"effective_data is scanned by epochs, .* expected at most"):
+        qqt.sweep(EFFECTIVE, budgets=[1e8, 1e18], filters=True)
+    # Zipped, every point counts its own.
+    ask = {"weights": [[1, 0, 0, 0], [1, 0, 0, 0]], "budgets": [1e8, 1e12], "zipped": True}
+    found = qqt.sweep(EFFECTIVE, sizes=[[1e6] * 4, [1e10] * 4], **ask)
+    one = dataclasses.replace(EFFECTIVE, pools=qqt.Pools(EFFECTIVE.pools.names, np.full(4, 1e6)))
+    assert found.error[0] == pytest.approx(float(one.predict([1, 0, 0, 0], 1e8)), rel=1e-12)
+
+
+def test_zipped_mixes_of_a_simplex_are_named_in_the_table():
+    simplex = qqt.Simplex(0.25)
+    count = simplex.count(4)
+    table = qqt.sweep(PAPER, budgets=np.geomspace(1e7, 1e9, count), weights=simplex, zipped=True).frame()
+    np.testing.assert_array_equal(table["weight_top 10 %"], simplex.rows(np.arange(count), 4)[:, 0])
+    assert table["mix"].tolist() == [*range(count)]
+
+
+def test_draws_that_must_be_held_at_once_and_do_not_fit_are_refused(rng):
+    with pytest.raises(qqt.InputError, match="20000 draws at once do not fit"):
+        qqt.sweep(PAPER, budgets=[1e8], filters=True, draws=draws(20_000, rng), reduce=qqt.Quantiles(), memory=2**24)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: qqt.Simplex(0.3),
+        lambda: qqt.Simplex("x"),
+        lambda: qqt.TopK(0),
+        lambda: qqt.TopK(True),
+        lambda: qqt.Quantiles((2.0,)),
+        lambda: qqt.Quantiles(0.5),
+    ],
+)
 def test_what_cannot_be_meant_is_refused(make):
     with pytest.raises(qqt.InputError, match="expected"):
         make()

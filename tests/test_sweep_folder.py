@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 import qqtjax as qqt
@@ -24,7 +25,7 @@ from qqtjax.sweep.folder import LOCK, finished, locked, part_path
 
 PAPER = qqt.published("datacomp-tmars").utility
 LEAST = 2**24  # the least memory: many small parts
-ASK = {"budgets": np.geomspace(1e7, 1e10, 200), "weights": qqt.Simplex(0.05), "memory": LEAST, "dtype": "float32"}
+ASK = {"budgets": np.geomspace(1e7, 1e10, 500), "weights": qqt.Simplex(0.05), "memory": LEAST, "dtype": "float32"}
 # The same as a program of its own: its folder, and what to set before JAX starts.
 PROGRAM = """
 import sys
@@ -36,7 +37,7 @@ import numpy as np
 import qqtjax as qqt
 paper = qqt.published("datacomp-tmars").utility
 kind = sys.argv[1].rsplit("/", 1)[1].split(".")[0]
-ask = {"budgets": np.geomspace(1e7, 1e10, 200), "weights": qqt.Simplex(0.05), "memory": 2**24, "dtype": "float32"}
+ask = {"budgets": np.geomspace(1e7, 1e10, 500), "weights": qqt.Simplex(0.05), "memory": 2**24, "dtype": "float32"}
 if kind == "best":
     ask["reduce"] = qqt.TopK(2)
 if kind == "optimize":
@@ -65,10 +66,10 @@ with locked(pathlib.Path(sys.argv[1]), 0):
 """
 
 
-def program(*words: object, **how: object) -> subprocess.Popen[str]:
+def program(*words: object, code: str = PROGRAM, **how: object) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = {**os.environ, "PYTHONPATH": str(Path(qqt.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, words)], env=environment, **{**pipes, **how})
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], env=environment, **{**pipes, **how})
 
 
 def wait_for_a_block(process: subprocess.Popen[str]) -> None:
@@ -122,7 +123,7 @@ def test_reductions_come_back(reduce: object, tmp_path: Path) -> None:
 def test_other_readers_find_every_point_at_its_place(whole: Path) -> None:
     table = pyarrow.dataset.dataset(whole, exclude_invalid_files=True).to_table().to_pandas()
     assert sorted(table.columns) == ["budget", "error", "mix"]
-    assert len(table) == 200 * 1771
+    assert len(table) == 500 * 1771
     some = table.sample(20, random_state=0)
     mixes = qqt.Simplex(0.05).rows(some["mix"].to_numpy(), 4)
     for (_, row), mix in zip(some.iterrows(), mixes, strict=True):
@@ -140,6 +141,7 @@ def test_missing_parts_are_made_again_with_the_same_bytes(whole: Path) -> None:
     qqt.sweep(PAPER, out=whole, progress=lambda done, total: told.append((done, total)), **ASK)
     assert digests(whole) == before
     assert told[-1][0] == pytest.approx(told[-1][1], rel=0.1)
+    assert told[0][0] > 0.3 * told[0][1]  # what was there does not count as work of now
 
 
 def killed(folder: Path, seconds: float, *words: object) -> bool:
@@ -207,9 +209,17 @@ def test_two_processes_are_refused_together(whole: Path) -> None:
         ended = [(process.communicate(timeout=240)[1], process.returncode) for process in started]
     assert all(status for _, status in ended)
     assert "holds another sweep (dtype differ)" in ended[0][0]
-    assert "the first process could not begin" in ended[1][0]
+    assert "process 0 could not begin" in ended[1][0]
     (whole / "manifest.json").write_text((whole / "manifest.json").read_text().replace('"float16"', '"float32"'))
     assert digests(whole) == before
+
+
+def test_processes_that_are_asked_different_things_are_refused(tmp_path: Path) -> None:
+    address, code = f"127.0.0.1:{free_port()}", PROGRAM.replace("geomspace(1e7", "geomspace(float(sys.argv[4]) + 1e7")
+    started = [program(tmp_path / "out", 2, address, number, code=code) for number in (0, 1)]
+    ended = [(process.communicate(timeout=240)[1], process.returncode) for process in started]
+    assert all(status and "the processes were asked different things" in err for err, status in ended)
+    assert not finished(tmp_path / "out")
 
 
 def test_one_of_two_processes_is_killed(whole: Path, tmp_path: Path) -> None:
@@ -272,13 +282,24 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     part_path(folder, 0).write_bytes(b"PAR1 no")
     with pytest.raises(qqt.InputError, match=r"part-00000000.parquet: cannot be read .* remove it and sweep again"):
         _ = qqt.load_sweep(folder).error
+    pyarrow.parquet.write_table(pyarrow.table({"other": [1]}), part_path(folder, 0))
+    with pytest.raises(qqt.InputError, match=r"damaged \(KeyError"):
+        _ = qqt.load_sweep(folder).error
+    for content in (b"", b"PK no"):
+        (folder / "axes.npz").write_bytes(content)
+        with pytest.raises(qqt.InputError, match=r"axes.npz: cannot be read"):
+            qqt.load_sweep(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({key: manifest[key] for key in ("schema", "schema_version")}))
+    with pytest.raises(qqt.InputError, match="damaged"):
+        qqt.load_sweep(folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
 def test_a_full_disk_is_one_line_and_loses_nothing(whole: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for a full disk: small files fit, a part does not."""
     folder = tmp_path / "out"
-    command = ["sweep", "--published", "datacomp-tmars", "--budgets", "10M:10B:log:200", "--weights", "simplex:.05"]
+    command = ["sweep", "--published", "datacomp-tmars", "--budgets", "10M:10B:log:500", "--weights", "simplex:.05"]
     command += ["--dtype", "float32", "--memory", str(LEAST), "-o", str(folder)]
     environment = {**os.environ, "QQTJAX_CACHE": "0"}
 

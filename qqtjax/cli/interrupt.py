@@ -14,6 +14,12 @@ STATUS = 128 + signal.SIGINT
 writing = threading.Lock()
 
 
+def among_others() -> bool:
+    """Is this one of several processes that `jax.distributed` brought together."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
 @contextlib.contextmanager
 def ends_the_process() -> Iterator[None]:
     """While in here, SIGINT ends the process with one line and status 130, whatever the main thread is doing.

@@ -199,4 +199,7 @@ def _tell(text: str) -> None:
 
 def _stop(status: int, text: str) -> None:
     _tell(text)
+    if interrupt.among_others():  # leaving them in good order would wait for them
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -27,6 +30,7 @@ EXAMPLES = """Examples:
 QUESTION, WORK, HOSTS = "Question", "How it is done", "Several processes"
 SCHEMA, SCHEMA_VERSION = "qqtjax.sweep_summary", 1
 SHOWN, MOST_IN_JSON = 40, 100_000
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as gone
 
 
 def sweep(
@@ -147,7 +151,7 @@ def sweep(
         "zipped": zipped,
         "dtype": words.one_of(dtype, ("float64", "float32"), "--dtype"),
         "reduce": _reduction(reduce),
-        "memory": words.positive(memory, "--memory"),
+        "memory": words.positive(re.sub(r"i?[bB]$", "", memory.strip()), "--memory"),
         "seed": seed,
         "out": output,
     }
@@ -166,8 +170,17 @@ def sweep(
             question["draws"] = draws
         from qqtjax.sweep import sweep as run
 
+        whole = json and output is None and reduce is None
         with points.counted() as told:
-            found = run(fitted, **question, progress=told)
+
+            def tell(done: int, total: int) -> None:
+                if whole and total > MOST_IN_JSON:
+                    raise InputError(
+                        f"--json: {total} results, expected at most {MOST_IN_JSON}; write them with -o FOLDER"
+                    )
+                told(done, total)
+
+            found = run(fitted, **question, progress=tell)
         return _answer(found, output, json)
 
 
@@ -224,22 +237,31 @@ def _together(distributed: bool, coordinator: str | None, processes: int | None,
     """
     explicit = (coordinator, processes, process)
     if any(each is not None for each in explicit):
-        if any(each is None for each in explicit):
+        if coordinator is None or processes is None or process is None:
             raise InputError("--coordinator, --processes, --process: expected all of them")
+        if process >= processes:
+            raise InputError(f"--process {process}: expected a number below --processes {processes}")
     elif not distributed:
         yield
         return
     import jax
 
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as problem:
         reason = str(problem).splitlines()[0]
-        raise InputError(f"--distributed: no other processes found ({reason}); name --coordinator") from None
+        hint = "" if coordinator else "; name --coordinator, --processes and --process"
+        raise InputError(f"--distributed: cannot join the other processes ({reason}){hint}") from None
+    # What libraries say on standard output, such as who they are connected to, must not mix with the answer.
+    sys.stdout.flush()
+    answers = os.dup(1)
+    os.dup2(2, 1)
     try:
         yield
-    finally:
         jax.distributed.shutdown()
+    finally:
+        os.dup2(answers, 1)
+        os.close(answers)
 
 
 def _answer(found: Any, output: str | None, json: bool) -> out.Answer:

@@ -48,9 +48,13 @@ def predicted(mesh: Mesh, law: Law, max_epochs: int | None, rows: Any, weights: 
 
 def _table(law: Law, max_epochs: int | None, rows: Any, weights: Array) -> Array:
     """`[R, C]`."""
+    params, sizes, seen = rows
+    if law.trailing:
+        # Pools first, rows x columns last: loops along them become vector code.
+        params, sizes, seen = jax.tree.map(lambda leaf: leaf.T[..., None], (params, sizes, seen))
+        return _error(law, max_epochs, params, sizes, seen, weights.T[:, None, :])
     one = partial(_error, law, max_epochs)
     across = jax.vmap(one, in_axes=(None, None, None, 0))
-    params, sizes, seen = rows
     return jax.vmap(across, in_axes=(0, 0, 0, None))(params, sizes, seen, weights)
 
 

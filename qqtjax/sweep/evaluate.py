@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ class Work(NamedTuple):
         shape: their lengths.
         part: the columns of one part; it calls back with the number of points after each block.
         names: names of the columns that are not places.
+        seeded: do the results depend on a seed beyond the draws of parameters.
     """
 
     tiling: Tiling
@@ -43,13 +45,14 @@ class Work(NamedTuple):
     shape: tuple[int, ...]
     part: Part
     names: tuple[str, ...]
+    seeded: bool = False
 
 
 def errors(grid: Grid, dtype: Any, memory: float) -> Work:
     """Every error of a grid whose axes are multiplied."""
     mesh, law, length = blocks.devices(), grid.fitted.law, grid.max_epochs()
     *outer, mixes = grid.lengths
-    cut = _tile(grid, int(np.prod(outer)), mixes, dtype, memory, mesh)
+    cut = _tile(grid, math.prod(outer), mixes, dtype, memory, mesh)
 
     def part(number: int, step: Step) -> dict[str, np.ndarray]:
         (first, last), (left, right) = cut.part_rows(number), cut.part_columns(number)
@@ -74,7 +77,7 @@ def lowest(grid: Grid, reduce: TopK, dtype: Any, memory: float) -> Work:
     mesh, law, length = blocks.devices(), grid.fitted.law, grid.max_epochs()
     *outer, mixes = grid.lengths
     k = min(reduce.k, mixes)
-    cut = _tile(grid, int(np.prod(outer)), mixes, dtype, memory, mesh, spans=True)
+    cut = _tile(grid, math.prod(outer), mixes, dtype, memory, mesh, spans=True, kept=k)
     kept_tiles = cut.columns * grid.sizes.shape[1] * np.dtype(dtype).itemsize <= memory / 8
     known: dict[int, Any] = {}
 
@@ -120,9 +123,9 @@ def over_draws(grid: Grid, reduce: Quantiles, dtype: Any, memory: float) -> Work
     """Quantiles over the draws at every size, budget and mix."""
     mesh, law, length = blocks.devices(), grid.fitted.law, grid.max_epochs()
     draws, *outer = grid.lengths
-    cut = _tile(grid, int(np.prod(outer)), draws, dtype, memory, mesh, whole=True, spans=True)
-    params = jax.tree.map(lambda leaf: leaf.astype(dtype), grid.params)
     count = len(reduce.levels)
+    cut = _tile(grid, math.prod(outer), draws, dtype, memory, mesh, whole=True, spans=True, kept=count)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), grid.params)
 
     def part(number: int, step: Step) -> dict[str, np.ndarray]:
         first, last = cut.part_rows(number)
@@ -218,7 +221,7 @@ def best(grid: Grid, constraints: Constraints, dtype: Any, seed: int) -> Work:
         return places | dict(zip(names, np.ascontiguousarray(weights.T), strict=True)) | {"error": error, "gap": gap}
 
     axes = grid_axes(grid)
-    return Work(cut, len(grid), axes, grid.shape, part, (*names, "error", "gap"))
+    return Work(cut, len(grid), axes, grid.shape, part, (*names, "error", "gap"), seeded=together is None)
 
 
 def grid_axes(grid: Grid) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,25 @@ def as_one_line(folder: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         reason = problem.strerror or str(problem).splitlines()[0]
-        raise InputError(f"{folder}: cannot be written ({reason}); finished parts are kept") from None
+        kept = "; finished parts are kept" if folder.is_dir() and finished(folder) else ""
+        raise InputError(f"{folder}: cannot be written ({reason}){kept}") from None
+
+
+@contextlib.contextmanager
+def damaged(folder: Path) -> Iterator[None]:
+    """Turn what a file with other contents than ours leads to into one line.
+
+    Raises:
+        InputError: something is missing in it, or is not what it should be.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as problem:
+        raise InputError(
+            f"{folder}: damaged ({type(problem).__name__}: {problem}); remove it and sweep again"
+        ) from None
 
 
 def begin(folder: Path, identity: dict[str, Any], description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -90,7 +109,8 @@ def begin(folder: Path, identity: dict[str, Any], description: dict[str, Any], a
     """
     path = folder / MANIFEST
     if path.exists():
-        found = read_manifest(folder)["identity"]
+        with damaged(folder):
+            found = dict(read_manifest(folder)["identity"])
         differ = [what for what in {**identity, **found} if identity.get(what) != found.get(what)]
         if differ:
             raise InputError(
@@ -211,8 +231,8 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{folder / ARRAYS}: cannot be read ({str(problem).splitlines()[0]})") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise InputError(f"{folder / ARRAYS}: cannot be read ({type(problem).__name__}: {problem})") from None
 
 
 def digest(*arrays: Any) -> str:

@@ -21,7 +21,9 @@ from qqtjax.runs import WEIGHT_SUM_TOLERANCE, Pools
 from qqtjax.sweep.simplex import Simplex
 
 AXES = ("draw", "size", "budget", "mix")
-MOST_ON_AN_AXIS = 2**31 - 1
+MOST_ON_AN_AXIS, MOST_POINTS = 2**31 - 1, 2**62
+MOST_EPOCHS = 1 << 17  # that a law is scanned over at every point of a sweep
+AT_ONCE = 1 << 16  # zipped points whose epochs are counted together
 
 
 class Rows(NamedTuple):
@@ -96,13 +98,29 @@ class Grid:
         return self.mixes[mix]
 
     def max_epochs(self) -> int | None:
-        """The static scan length that covers every point, or None where the law needs none."""
+        """The static scan length that covers every point, or None where the law needs none.
+
+        Raises:
+            InputError: more epochs than a sweep scans.
+        """
         if not self.fitted.law.scans(self.params):
             return None
-        most = np.ones(len(self.fitted.pools))
-        if isinstance(self.mixes, np.ndarray):
-            most = self.mixes.max(axis=0)
-        return bucket_for(self.budgets.max(), most, self.sizes.min(axis=0))
+        if self.zipped:
+            starts = range(0, len(self), AT_ONCE)
+            length = max(self._zipped_epochs(np.arange(start, min(start + AT_ONCE, len(self)))) for start in starts)
+        else:
+            most = self.mixes.max(axis=0) if isinstance(self.mixes, np.ndarray) else 1.0
+            length = bucket_for(self.budgets.max(), np.broadcast_to(most, self.sizes.shape[1]), self.sizes.min(axis=0))
+        if length > MOST_EPOCHS:
+            raise InputError(
+                f"law {self.fitted.law.name} is scanned by epochs, and a pool may go through {length:.3g} of them: "
+                f"expected at most {MOST_EPOCHS}; give smaller budgets or larger pools"
+            )
+        return length
+
+    def _zipped_epochs(self, points: np.ndarray) -> int:
+        _, size, budget, mix = self.coordinates(points)
+        return bucket_for(self.budgets[budget], self.weights(mix), self.sizes[size])
 
     def coordinates(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
         """Places on the four axes of the points with these numbers."""
@@ -131,11 +149,11 @@ def grid_of(
     if not isinstance(fitted, FittedLaw):
         raise InputError(f"fit of type {type(fitted).__name__}: expected a fitted law")
     check_numbers("the fit's", fitted.params)
-    kinds = [weights is not None, bool(filters), bool(optimize)]
+    kinds = [weights is not None, filters is not None and filters is not False, bool(optimize)]
     if sum(kinds) != 1:
         raise InputError("weights, filters, optimize: expected exactly one of them")
-    if isinstance(draws, int):
-        draws = draw_params(fitted, draws, seed)
+    if isinstance(draws, int | np.integer):
+        draws = draw_params(fitted, int(draws), seed)
     seen = budgets_of(budgets)
     planned, many_sizes = _sizes(sizes, fitted)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), fitted.params if draws is None else draws)
@@ -150,6 +168,8 @@ def grid_of(
     lengths = grid.lengths
     if max(lengths) > MOST_ON_AN_AXIS:
         raise InputError(f"{max(lengths):.3g} points on one axis: expected at most {MOST_ON_AN_AXIS:.3g}")
+    if not zipped and math.prod(lengths) > MOST_POINTS:
+        raise InputError(f"{math.prod(lengths):.3g} points: expected at most {MOST_POINTS:.3g}")
     if zipped and len({length for length in lengths if length > 1}) > 1:
         said = ", ".join(f"{length} {axis}s" for axis, length in zip(AXES, lengths, strict=True)).replace(
             "mixs", "mixes"
@@ -173,14 +193,14 @@ def _mixes(
 ) -> tuple[np.ndarray | Simplex | None, tuple[str, ...], bool]:
     """The mixes, their names, and whether they are an axis."""
     pools = dataclasses.replace(fitted.pools, sizes=sizes[0])
-    if filters:
+    if filters is not None and filters is not False:
         if len(sizes) > 1:
             raise InputError("filters with several sizes: the shares of a filter follow the sizes; expected one")
         if filters is True:
             options = nested_filters(pools, quality_order(fitted))
             return np.stack([option.weights for option in options]), tuple(option.name for option in options), True
-        chosen = [[members] if isinstance(members, str) else list(members) for members in filters]
-        rows = [pools.union([pools.index(name) for name in members]) for members in chosen]
+        chosen = _members(filters)
+        rows = [_union(pools, members) for members in chosen]
         return np.stack(rows), tuple(union_name(members) for members in chosen), True
     if weights is None:
         return None, (), False
@@ -212,3 +232,34 @@ def _shares(rows: np.ndarray, pools: Pools) -> np.ndarray:
         except InputError as problem:
             raise InputError(f"mix {place}: {problem}") from None
     return rows / totals[:, None]
+
+
+def _members(filters: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Names of the pools of every filter.
+
+    Raises:
+        InputError: anything but lists of distinct names.
+    """
+    try:
+        chosen = [[members] if isinstance(members, str) else list(members) for members in filters]
+    except TypeError:
+        chosen = [[]]
+    for members in chosen:
+        if not members or not all(isinstance(name, str) for name in members) or len(set(members)) < len(members):
+            raise InputError(f"filters {filters!r}: expected True, or lists of distinct pool names")
+    return chosen
+
+
+def _union(pools: Pools, members: Sequence[str]) -> np.ndarray:
+    """`[P]` weights of a filter.
+
+    Raises:
+        InputError: an unknown pool, or one without a size beside others.
+    """
+    places = [pools.index(name) for name in members]
+    for place in places:
+        if len(places) > 1 and np.isinf(pools.sizes[place]):
+            raise InputError(
+                f"filter {'+'.join(members)}: pool {pools.names[place]!r} has no size, which a union needs"
+            )
+    return pools.union(places) if len(places) > 1 else np.eye(len(pools))[places[0]]

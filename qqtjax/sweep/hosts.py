@@ -33,23 +33,29 @@ def wait(reason: str) -> None:
 
 
 @contextlib.contextmanager
-def first_alone() -> Iterator[bool]:
-    """What the first process does before the others go on: is this the first?
+def begin_together(question: str) -> Iterator[None]:
+    """What every process does before any of them goes on; all of them begin, or none.
+
+    Args:
+        question: a fingerprint of what is asked, which must be the same in all of them.
 
     Raises:
-        InputError: it was refused in the first; there the reason is raised.
+        InputError: another process asks something else, or was refused; in the one that was, the reason is raised.
     """
     problem: Exception | None = None
-    first = jax.process_index() == 0
     try:
-        yield first
+        yield
     except Exception as found:  # the others wait for a word, whatever it was
         problem = found
     if count() > 1:
         from jax.experimental import multihost_utils
 
-        fine = multihost_utils.broadcast_one_to_all(np.int32(problem is None))
-        if problem is None and not fine:
-            raise InputError("the first process could not begin: see what it says")
+        word = np.array([problem is None, *np.frombuffer(bytes.fromhex(question), np.uint8)], np.int32)
+        words = np.asarray(multihost_utils.process_allgather(word))
+        refused = np.flatnonzero(words[:, 0] == 0)
+        if problem is None and len(refused):
+            problem = InputError(f"process {refused[0]} could not begin: see what it says")
+        if problem is None and np.any(words != words[0]):
+            problem = InputError("the processes were asked different things: expected the same command in all of them")
     if problem is not None:
         raise problem

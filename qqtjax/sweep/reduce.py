@@ -25,7 +25,7 @@ class TopK:
     k: int = 1
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.k, int) and self.k >= 1):
+        if not (isinstance(self.k, int) and self.k >= 1) or isinstance(self.k, bool):
             raise InputError(f"top {self.k!r}: expected a whole number >= 1")
 
 
@@ -44,7 +44,10 @@ class Quantiles:
     levels: tuple[float, ...] = (0.05, 0.5, 0.95)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+        try:
+            object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+        except (TypeError, ValueError):
+            raise InputError(f"quantile levels {self.levels!r}: expected numbers from 0 to 1") from None
         if not self.levels or not all(0 <= level <= 1 for level in self.levels):
             raise InputError(f"quantile levels {self.levels}: expected numbers from 0 to 1")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.runs import Pools
-from qqtjax.sweep.folder import finished, read_arrays, read_manifest, read_part
+from qqtjax.sweep.folder import damaged, finished, read_arrays, read_manifest, read_part
 from qqtjax.sweep.simplex import Simplex
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class Sweep:
             return self.columns["weights"]
         numbers = self.columns.get("mix")
         if numbers is None:
-            length = self.axes.mixes.count(len(self.axes.pools)) if isinstance(self.axes.mixes, Simplex) else None
-            numbers = np.arange(length if length is not None else len(self.axes.mixes))  # pyright: ignore[reportArgumentType]
+            numbers = np.arange(_count(self.axes))
         flat = _shares(self.axes, numbers.reshape(-1))
         return flat.reshape(*numbers.shape, len(self.axes.pools))
 
@@ -146,7 +145,7 @@ class Sweep:
         if "point" in places:
             point = places.pop("point")
             many = {"draw": axes.draws, "size": len(axes.sizes), "budget": len(axes.budgets)}
-            many["mix"] = len(axes.mixes) if isinstance(axes.mixes, np.ndarray) else 1
+            many["mix"] = _count(axes)
             places = {name: point for name, length in many.items() if length > 1}
         table: dict[str, Any] = {name: places[name] for name in ("draw", "size") if name in places}
         budgets = axes.budgets
@@ -169,6 +168,13 @@ class Sweep:
         if "gap" in self.columns:
             table["gap"] = self.gap.ravel()[:count]
         return pd.DataFrame(table)
+
+
+def _count(axes: Axes) -> int:
+    """How many mixes there are."""
+    if isinstance(axes.mixes, Simplex):
+        return axes.mixes.count(len(axes.pools))
+    return 1 if axes.mixes is None else len(axes.mixes)
 
 
 def _shares(axes: Axes, numbers: np.ndarray) -> np.ndarray:
@@ -229,18 +235,20 @@ def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    axes = _axes(manifest, read_arrays(folder))
-    missing = set(range(manifest["parts"])) - finished(folder)
+    with damaged(folder):
+        axes = _axes(manifest, read_arrays(folder))
+        missing = set(range(manifest["parts"])) - finished(folder)
     if missing:
         raise InputError(
             f"{folder}: {len(missing)} of {manifest['parts']} parts are missing; run the same sweep again to finish it"
         )
 
     def read() -> dict[str, np.ndarray]:
-        names = manifest["columns"]
-        columns = empty(axes, manifest["identity"]["dtype"], top="rank" in names, optimize="gap" in names)
-        for part in range(manifest["parts"]):
-            place(columns, axes, read_part(folder, part))
+        with damaged(folder):
+            names = manifest["columns"]
+            columns = empty(axes, manifest["identity"]["dtype"], top="rank" in names, optimize="gap" in names)
+            for part in range(manifest["parts"]):
+                place(columns, axes, read_part(folder, part))
         return columns
 
     return Sweep(axes, read)

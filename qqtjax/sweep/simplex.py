@@ -33,7 +33,8 @@ class Simplex:
     step: float
 
     def __post_init__(self) -> None:
-        if not (0 < self.step <= 1) or abs(1 / self.step - round(1 / self.step)) > 1e-6 / self.step:
+        number = isinstance(self.step, int | float | np.number)
+        if not number or not (0 < self.step <= 1) or abs(1 / self.step - round(1 / self.step)) > 1e-6 / self.step:
             raise InputError(f"simplex step {self.step!r}: expected 1 / s for a whole number s, such as 0.05")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,8 +93,12 @@ def sweep(
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
-    if not memory >= LEAST_MEMORY:
-        raise InputError(f"memory {memory!r}: expected at least {LEAST_MEMORY} bytes")
+    if not (isinstance(memory, int | float | np.number) and LEAST_MEMORY <= memory < np.inf):
+        raise InputError(f"memory {memory!r}: expected a number of bytes, at least {LEAST_MEMORY}")
+    if not (reduce is None or isinstance(reduce, TopK | Quantiles)):
+        raise InputError(f"reduce {reduce!r}: expected TopK(k) or Quantiles(levels)")
+    if not (out is None or isinstance(out, str | os.PathLike)) or out == "":
+        raise InputError(f"out {out!r}: expected the name of a folder")
     if constraints and not optimize:
         raise InputError(f"{', '.join(constraints)} without optimize: constraints are for the best mix")
     grid = grid_of(fit, budgets, weights, filters, optimize, sizes, draws, seed, zipped)
@@ -103,7 +108,8 @@ def sweep(
         report = _Report(work.points, progress)
         if out is None:
             return _in_memory(work, axes, dtype, memory, report)
-        asked = {"reduce": repr(reduce), "constraints": repr(to_plain(constraints)), "seed": str(seed)}
+        limits = json.dumps(to_plain(constraints), sort_keys=True)
+        asked = {"reduce": repr(reduce), "constraints": limits, "seed": str(seed) if work.seeded else "any"}
         _to_folder(work, axes, grid, Path(out), {**asked, "dtype": dtype}, report)
     return load_sweep(out)
 
@@ -153,10 +159,14 @@ class _Report:
 
     def __init__(self, points: int, progress: Progress | None) -> None:
         self.points, self.progress, self.done = points, progress, 0
-        self(0)
+
+    def begin(self, share: float, done: float) -> None:
+        """Of the points a share is this process's own, of which a part was done before."""
+        self.points = round(self.points * share)
+        self(round(self.points * done))
 
     def __call__(self, points: int) -> None:
-        self.done += points
+        self.done = min(self.done + points, self.points)
         if self.progress is not None:
             self.progress(self.done, self.points)
 
@@ -164,12 +174,13 @@ class _Report:
 def _in_memory(work: evaluate.Work, axes: Axes, dtype: str, memory: float, report: _Report) -> Sweep:
     if hosts.count() > 1:
         raise InputError("several processes: expected out=, a folder that all of them can write")
-    each = np.dtype(dtype).itemsize * (len(work.names)) if "gap" in work.names else 8
+    each = np.dtype(dtype).itemsize * len(work.names)
     if axes.size * each > memory:
         raise InputError(
             f"{axes.size:.3g} results of {each} bytes do not fit into the memory of {memory:.3g} bytes: give out=, "
             "reduce=, or more memory="
         )
+    report.begin(1.0, 0.0)
     columns = empty(axes, dtype, "mix" in work.names, "gap" in work.names)
     for number in range(work.tiling.parts):
         place(columns, axes, work.part(number, report))
@@ -190,17 +201,17 @@ def _to_folder(work: evaluate.Work, axes: Axes, grid: Grid, path: Path, asked: d
         "platform": jax.local_devices()[0].platform,
     }
     description = {**plain, "columns": [*work.axes, *work.names], "parts": cut.parts, "points": work.points}
-    process = jax.process_index()
+    process, question = jax.process_index(), folder.digest(json.dumps([identity, description]))
     with contextlib.ExitStack() as held:
-        with hosts.first_alone() as first:
+        with hosts.begin_together(question):
             held.enter_context(folder.locked(path, process))
-            if first:
+            if process == 0:
                 folder.begin(path, identity, description, arrays)
                 folder.sweep_away(path)
         there = folder.finished(path)
         own = range(process, cut.parts, hosts.count())
         left = [number for number in own if number not in there]
-        report(work.points * (len(own) - len(left)) // cut.parts)
+        report.begin(len(own) / cut.parts, 1 - len(left) / max(len(own), 1))
         _write_parts(work, path, left, report)
         hosts.wait("all parts are written")
 

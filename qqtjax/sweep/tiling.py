@@ -7,12 +7,15 @@ import math
 
 import numpy as np
 
+from qqtjax.errors import InputError
+
 # Points of one block: enough for a device to be busy, few enough to stay in a core's cache.
 POINTS = {"cpu": 1 << 17}
 MANY_POINTS = 1 << 22  # on an accelerator
 COLUMNS = 1 << 13
-PART, PART_KEPT = 1 << 22, 1 << 25  # points of a part; more where little of them is kept
-BYTES = 144  # of a part's point while some parts are evaluated and others written
+PART, PART_KEPT = 1 << 22, 1 << 23  # points of a part; more where little of them is kept
+GROUP = 8  # a part has a multiple of so many blocks, so that as many devices are busy
+BYTES = 144  # of a result while some parts are evaluated and others written
 SCRATCH = 24  # arrays of the size of a block's inputs that a compiled block may hold
 SHARE = 8  # of the memory goes to one block
 
@@ -80,8 +83,9 @@ def tile(
     *,
     whole: bool = False,
     spans: bool = False,
+    kept: int = 1,
 ) -> Tiling:
-    """Cut rows x columns so that a block fits into the memory.
+    """Cut rows x columns so that a block, and the results of a part, fit into the memory.
 
     Args:
         rows: how many there are.
@@ -92,22 +96,30 @@ def tile(
         platform: of the devices: cpu, gpu or tpu.
         whole: must a block hold all columns.
         spans: as in `Tiling`.
+        kept: results of a row, where parts span all columns.
+
+    Raises:
+        InputError: a block must hold all columns, and they do not fit.
 
     Example:
         >>> cut = tile(10_000, 1771, 4, 4, 2**30, "cpu")
         >>> cut.row_block, cut.column_block, cut.blocks, cut.parts
-        (74, 1771, 33, 5)
+        (74, 1771, 40, 4)
     """
     fits = int(memory / SHARE / (SCRATCH * pools * itemsize))
+    if whole and columns > fits:
+        raise InputError(
+            f"{columns} draws at once do not fit into the memory: expected at most {fits}, or more memory="
+        )
     points = max(1, min(POINTS.get(platform, MANY_POINTS), fits))
     widest = columns if whole else min(COLUMNS, points)
     tiles = math.ceil(columns / widest)
     width = math.ceil(columns / tiles)
-    height = max(1, min(points // width, rows))
-    inside = columns if spans else width
-    part = (PART_KEPT if spans else PART) * min(1.0, memory / (BYTES * PART))
-    blocks = max(1, min(math.ceil(part / (height * inside)), math.ceil(rows / height)))
-    return Tiling(rows, columns, height, width, blocks, spans)
+    height = max(1, min(points // max(width, kept), rows))
+    inside, results = (columns, kept) if spans else (width, width)
+    part = min(PART_KEPT if spans else PART, memory / BYTES * inside / results)
+    groups = max(1, min(math.ceil(part / (GROUP * height * inside)), math.ceil(rows / (GROUP * height))))
+    return Tiling(rows, columns, height, width, GROUP * groups, spans)
 
 
 def numbers(start: int, count: int, limit: int) -> np.ndarray:
