@@ -250,8 +250,8 @@ work). Numba {version("numba")}, {vectors} a vector mathematics library (SVML); 
 
 A million epochs cost {single["million_over_ten"]:.2f} (float32) and {double["million_over_ten"]:.2f} (float64) times
 10 epochs (asked: at most {ASKED_EPOCHS}). Value and gradient in the weights cost {single["gradient_over_value"]:.2f}
-and {double["gradient_over_value"]:.2f} times the value, by the least of the rounds
-{single["least_gradient_over_value"]:.2f} and {double["least_gradient_over_value"]:.2f} (asked: at most {ASKED_GRADIENT}).
+and {double["gradient_over_value"]:.2f} times the value (asked: at most {ASKED_GRADIENT}), by the least of the rounds
+{single["least_gradient_over_value"]:.2f} and {double["least_gradient_over_value"]:.2f}.
 """
     record.write("predict_speed", "python -m benchmarks.predict_speed", found, page)
 
