@@ -54,9 +54,10 @@ def _watch(reader: int) -> None:
     else:
         return
     writing.acquire(timeout=5)
-    if sys.stderr is not None:
-        # A bar hides the cursor: clear its line and show it again.
-        bar = "\r\x1b[2K\x1b[?25h" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""
+    terminal = sys.__stderr__  # a bar stands in for sys.stderr and would draw itself once more
+    if terminal is not None:
+        # It hides the cursor: clear its line and show it again.
+        bar = "\r\x1b[2K\x1b[?25h" if terminal.isatty() and os.environ.get("TERM") != "dumb" else ""
         with contextlib.suppress(OSError):
-            print(f"{bar}qqt: interrupted", file=sys.stderr, flush=True)
+            print(f"{bar}qqt: interrupted", file=terminal, flush=True)
     os._exit(STATUS)
