@@ -40,6 +40,11 @@ def draws(count: int, rng: np.random.Generator) -> Any:
     return dataclasses.replace(params, **scattered)
 
 
+def traces(block: Any) -> int:
+    """How many programs of a block there are."""
+    return block.program("cpu")._cache_size()
+
+
 def one(params: Any, draw: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[draw], params)
 
@@ -177,20 +182,20 @@ def test_other_questions_of_the_same_shape_do_not_compile(rng):
     ask = {"weights": rng.dirichlet(np.ones(4), 11), "reduce": qqt.TopK(2)}
     qqt.sweep(PAPER, budgets=BUDGETS, draws=draws(5, rng), **ask)
     qqt.sweep(PAPER, budgets=BUDGETS, optimize=True)
-    compiled = blocks.lowest_so_far._cache_size(), blocks.best._cache_size()  # type: ignore[attr-defined]
+    compiled = traces(blocks.lowest_so_far), traces(blocks.best)
     ask["weights"] = rng.dirichlet(np.ones(4), 11)
     qqt.sweep(PAPER, budgets=2 * BUDGETS, draws=draws(5, rng), **ask)
     qqt.sweep(PAPER, budgets=3 * BUDGETS, optimize=True)
-    assert (blocks.lowest_so_far._cache_size(), blocks.best._cache_size()) == compiled  # type: ignore[attr-defined]
+    assert (traces(blocks.lowest_so_far), traces(blocks.best)) == compiled
 
 
 def test_many_blocks_and_parts_compile_once():
     ask = {"weights": qqt.Simplex(0.0625), "memory": 2**24}
-    before = blocks.predicted._cache_size()  # type: ignore[attr-defined]
+    before = traces(blocks.predicted)
     told = []
     qqt.sweep(PAPER, budgets=np.geomspace(1e7, 1e9, 97), progress=lambda *done: told.append(done), **ask)
     assert len(told) > 10
-    assert blocks.predicted._cache_size() == before + 1  # type: ignore[attr-defined]
+    assert traces(blocks.predicted) == before + 1
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
@@ -205,11 +210,11 @@ def test_blocks_lower_for_accelerators(platform):
     bounds = np.zeros((mesh.size, 8, 4), single), np.ones((mesh.size, 8, 4), single)
     law = laws.utility
     programs = [
-        jax.export.export(blocks.predicted, platforms=[platform])(mesh, law, None, rows, mixes),
-        jax.export.export(blocks.lowest_so_far, platforms=[platform])(
+        jax.export.export(blocks.predicted.program(platform), platforms=[platform])(mesh, law, None, rows, mixes),
+        jax.export.export(blocks.lowest_so_far.program(platform), platforms=[platform])(
             mesh, law, None, kept, rows, mixes, np.int32(0), np.int32(16)
         ),
-        jax.export.export(blocks.best, platforms=[platform])(mesh, law, rows, *bounds),
+        jax.export.export(blocks.best.program(platform), platforms=[platform])(mesh, law, rows, *bounds),
     ]
     for program in programs:
         assert "lapack" not in str(program.mlir_module()).lower()

@@ -6,6 +6,8 @@ numbers do not depend on how many devices or processes there are.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,12 +17,30 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from qqtjax.laws.law import Law
+from qqtjax.laws.law import Law, wide
 from qqtjax.mix.single import filled
 from qqtjax.runs import Run
 from qqtjax.sweep.reduce import merge
 
 EACH, SAME = PartitionSpec("block"), PartitionSpec()
+
+
+def compiled(static: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function of a mesh for the platform of its devices; its first arguments are static."""
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.cache
+        def program(platform: str) -> Any:
+            return jax.jit(function, static_argnums=range(static), compiler_options=wide(platform))
+
+        @functools.wraps(function)
+        def call(mesh: Mesh, *arguments: Any) -> Any:
+            return program(mesh.devices.flat[0].platform)(mesh, *arguments)
+
+        call.program = program  # pyright: ignore[reportAttributeAccessIssue]
+        return call
+
+    return wrap
 
 
 def devices() -> Mesh:
@@ -32,7 +52,7 @@ def _error(law: Law, max_epochs: int | None, params: Any, sizes: Any, seen: Any,
     return law(params, Run(weights=weights, sizes=sizes, samples_seen=seen), max_epochs)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=3)
 def predicted(mesh: Mesh, law: Law, max_epochs: int | None, rows: Any, weights: Array) -> Array:
     """`[D, R, C]` errors of every row under every mix.
 
@@ -58,7 +78,7 @@ def _table(law: Law, max_epochs: int | None, rows: Any, weights: Array) -> Array
     return jax.vmap(across, in_axes=(0, 0, 0, None))(params, sizes, seen, weights)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=3)
 def lowest_so_far(
     mesh: Mesh, law: Law, max_epochs: int | None, kept: Any, rows: Any, weights: Array, start: Array, count: Array
 ) -> tuple[Array, Array]:
@@ -83,7 +103,7 @@ def lowest_so_far(
     return _on_each(mesh, (EACH, EACH, SAME, SAME, SAME), own)(kept, rows, weights, start, count)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@compiled(static=4)
 def quantiles(mesh: Mesh, law: Law, max_epochs: int | None, levels: tuple[float, ...], draws: Any, rows: Any) -> Array:
     """`[D, R, Q]` quantiles over the draws of the error of every row.
 
@@ -106,7 +126,7 @@ def quantiles(mesh: Mesh, law: Law, max_epochs: int | None, levels: tuple[float,
     return _on_each(mesh, (SAME, EACH), own)(draws, rows)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled(static=3)
 def zipped(mesh: Mesh, law: Law, max_epochs: int | None, rows: Any, weights: Array) -> Array:
     """`[D, R]` errors of rows that each have a mix of their own, `[D, R, P]`."""
 
@@ -117,7 +137,7 @@ def zipped(mesh: Mesh, law: Law, max_epochs: int | None, rows: Any, weights: Arr
     return _on_each(mesh, (EACH, EACH), own)(rows, weights)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@compiled(static=2)
 def best(mesh: Mesh, law: Law, rows: Any, low: Array, high: Array) -> tuple[Array, Array, Array]:
     """`[D, R, P]` best weights under bounds `[D, R, P]`, `[D, R]` errors above the floor and their duality gaps."""
 
