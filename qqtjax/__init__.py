@@ -23,6 +23,8 @@ from qqtjax.fit import Adam as Adam
 from qqtjax.fit import LevenbergMarquardt as LevenbergMarquardt
 from qqtjax.fit import fit as fit
 from qqtjax.fit import fit_metrics as fit_metrics
+from qqtjax.fit.many import Fits as Fits
+from qqtjax.fit.many import fit_many as fit_many
 from qqtjax.io.read import read_runs as read_runs
 from qqtjax.io.saved import load_fit as load_fit
 from qqtjax.io.saved import save_fit as save_fit
