@@ -3,7 +3,8 @@
     python -m benchmarks.sweep_speed
 
 The command runs as a user types it, a new process, and is charged for all of it; the same sweep is timed in this
-process too, compilation apart. The kernel's own rate is that of the same compiled block on arrays that are there already.
+process too, compilation apart. The kernel's own rate is that of the same compiled block on arrays that are there
+already.
 """
 
 from __future__ import annotations
