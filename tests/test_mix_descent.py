@@ -289,16 +289,21 @@ def test_the_deeper_of_two_planted_minima_is_found(kind: str):
     assert residual(judged, feasible, found.weights) < 1e-9 < 1e-3 < residual(judged, feasible, np.full(3, 1 / 3))
 
 
-@pytest.mark.parametrize("budget", [4e9, 4e10])  # 2,000 epochs of the smallest pool, and 20,000
-def test_never_worse_than_a_feasible_start_even_where_little_is_searched(budget: float):
+@pytest.mark.parametrize(("budget", "searched"), [(4e9, True), (1e12, False)])  # 2,000 and 500,000 epochs of pool a
+def test_never_worse_than_a_feasible_start_however_much_is_searched(budget: float, searched: bool):
     fitted = LAWS["decay_shape"]
     feasible = Constraints(caps={"b": 0.5}).bind(fitted.pools, budget)
-    starts = np.array([[0.2, 0.4, 0.4], [0.0, 0.6, 0.4]])
+    starts = np.array([[0.06, 0.14, 0.8], [0.0, 0.5, 0.5]])
     found = descend(fitted, budget, feasible, starts=starts)
-    assert not found.searched
-    assert found.error <= float(fitted.predict(starts[0], budget))
+    assert found.searched == searched
+    assert found.error <= fitted.predict(starts, budget).min()
     assert violation(feasible, found.weights) <= 1e-9
     assert np.isfinite(found.residual)
+    if searched:
+        points = grid(40)
+        points = points[points[:, 1] <= 0.5]
+        assert found.error <= fitted.predict(points, budget).min() + 1e-11
+        assert found.residual <= 1e-8
 
 
 @pytest.mark.parametrize("worst_case", [False, True])

@@ -10,19 +10,44 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.laws.effective_samples import EffectiveSamplesParams
 from qqtjax.laws.fitted import FittedLaw
+from qqtjax.laws.power import PowerParams
+from qqtjax.laws.utility import UtilityParams
 from qqtjax.mix.constraints import Constraints
+from qqtjax.mix.result import Mix
 from qqtjax.text import did_you_mean
 
 LARGEST = 1e30  # beyond any budget; products of counts stay finite
+# Parameters of our laws; half-lives, saturations and reference sizes may be infinite, which is no decay.
+POSITIVE = frozenset({"scale", "half_life", "reference_size", "decay_shape", "amplitude", "saturation"})
+FINITE = frozenset({"scale", "floor", "utility", "dilution", "decay_shape", "amplitude", "exponent"})
 
 
-def check_numbers(whose: str, params: Any) -> None:
-    """Raise `InputError` if a parameter is NaN; `whose` it is stands in the message."""
+def check_numbers(whose: str, params: Any, names: Sequence[str] = ()) -> None:
+    """Raise `InputError` if a parameter is not a number, or one that the law is not defined for.
+
+    Args:
+        whose: it is, for the message.
+        params: a law's parameters; leading axes are draws.
+        names: of the pools, for the message.
+    """
+    ours = isinstance(params, UtilityParams | PowerParams | EffectiveSamplesParams)
     for field in dataclasses.fields(params):
         value = getattr(params, field.name)
-        if value is not None and np.any(np.isnan(np.asarray(value, np.float64))):
+        if value is None:
+            continue
+        found = numbers(f"{whose} {field.name}", value)
+        if np.any(np.isnan(found)):
             raise InputError(f"{whose} {field.name} is not a number: fit it again")
+        positive, finite = (ours and field.name in names_of for names_of in (POSITIVE, FINITE))
+        wrong = (positive & (found <= 0)) | (finite & np.isinf(found))
+        if wrong.any():
+            place = np.argwhere(wrong)[0]
+            own = bool(names) and found.ndim > 0 and found.shape[-1] == len(names)
+            pool = f" of pool {names[place[-1]]!r}" if own else ""
+            expected = "a number above 0" if positive else "a finite number"
+            raise InputError(f"{whose} {field.name}{pool} is {found[tuple(place)]:g}: expected {expected}")
 
 
 def check_draws(draws: Any, fitted: FittedLaw) -> None:
@@ -40,7 +65,7 @@ def check_draws(draws: Any, fitted: FittedLaw) -> None:
     for name, axis in axes.items():
         if not count or axis not in ((count,), (count, len(fitted.pools))):
             raise InputError(f"draws: {name} of shape {axis}: expected [S] or [S, P], with the same S in all of them")
-    check_numbers("the draws'", draws)
+    check_numbers("the draws'", draws, fitted.pools.names)
 
 
 def budgets_of(budget: float | ArrayLike) -> np.ndarray:
@@ -50,6 +75,8 @@ def budgets_of(budget: float | ArrayLike) -> np.ndarray:
         InputError: one that is not a positive number, or none.
     """
     try:
+        if budget is None:
+            raise TypeError
         budgets = np.asarray(budget, np.float64)
     except (TypeError, ValueError):
         raise InputError(f"budget {budget!r}: expected a positive number of samples") from None
@@ -68,7 +95,8 @@ def sizes_of(sizes: ArrayLike | Mapping[str, float] | None, laws: Sequence[Fitte
     """
     pools = laws[0].pools
     if isinstance(sizes, Mapping):
-        planned = laws[0].with_sizes(sizes).pools.sizes
+        counts = {name: float(numbers(f"size of pool {name!r}", count, ())) for name, count in sizes.items()}
+        planned = laws[0].with_sizes(counts).pools.sizes
     else:
         planned = numbers("sizes", pools.sizes if sizes is None else sizes)
     if planned.ndim not in (1, 2) or planned.shape[-1] != len(pools) or not planned.size:
@@ -83,12 +111,16 @@ def sizes_of(sizes: ArrayLike | Mapping[str, float] | None, laws: Sequence[Fitte
     return planned
 
 
-def numbers(what: str, given: ArrayLike) -> np.ndarray:
-    """What was given in float64; raises `InputError` if it is no array of numbers."""
+def numbers(what: str, given: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """What was given in float64; raises `InputError` if it is no array of numbers, or of another shape."""
+    expected = "a number" if shape == () else "numbers"
     try:
-        return np.asarray(given, np.float64)
+        found = np.asarray(given, np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{what} {given!r}: expected numbers") from None
+        raise InputError(f"{what} {given!r}: expected {expected}") from None
+    if given is None or (shape is not None and found.shape != shape):
+        raise InputError(f"{what} {given!r}: expected {expected}")
+    return found
 
 
 def constraints_of(given: Mapping[str, Any]) -> Constraints:
@@ -101,4 +133,91 @@ def constraints_of(given: Mapping[str, Any]) -> Constraints:
     for name in given:
         if name not in known:
             raise InputError(f"unknown constraint {name!r}: there are {', '.join(known)}{did_you_mean(name, known)}")
+    reference = given.get("reference")
+    if isinstance(reference, Mix):
+        given = {**given, "reference": dict(zip(reference.pools.names, reference.weights.tolist(), strict=True))}
     return Constraints(**given)
+
+
+def laws_of(fit: FittedLaw | Mapping[str, FittedLaw]) -> dict[str, FittedLaw]:
+    """`{metric: law}`, all on the same pools.
+
+    Raises:
+        InputError: no fitted law, pools that differ, or parameters that the law is not defined for.
+    """
+    laws = dict(fit) if isinstance(fit, Mapping) else {getattr(fit, "metric", ""): fit}
+    if not laws or not all(isinstance(each, FittedLaw) for each in laws.values()):
+        raise InputError("fit: expected a fitted law, or {metric: fitted law}")
+    pools = next(iter(laws.values())).pools
+    for name, each in laws.items():
+        if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
+            raise InputError(f"metric {name!r}: its pools differ from those of the first; expected the same pools")
+        check_numbers("the fit's", each.params, pools.names)
+    return laws
+
+
+def before_of(seen_before: Mapping[str, float] | ArrayLike | None, fitted: FittedLaw) -> np.ndarray | None:
+    """`[P]` samples that the model was trained on before, or None where there are none.
+
+    Raises:
+        InputError: an unknown pool, or what is no finite number of samples >= 0.
+    """
+    if seen_before is None:
+        return None
+    if isinstance(seen_before, Mapping):
+        seen_before = {name: float(numbers(f"seen_before of {name}", n, ())) for name, n in seen_before.items()}
+    else:
+        seen_before = numbers("seen_before", seen_before)
+    exposure = fitted.run(np.eye(len(fitted.pools))[0], 1.0, seen_before).seen_before
+    return np.asarray(exposure) if np.any(exposure) else None
+
+
+def starts_of(starts: ArrayLike | None, count: int) -> np.ndarray | None:
+    """`[S, P]` weights to start from.
+
+    Raises:
+        InputError: what is none of that.
+    """
+    if starts is None:
+        return None
+    given = np.atleast_2d(numbers("starts", starts))
+    if given.ndim != 2 or given.shape[1] != count or not np.all(np.isfinite(given)):
+        raise InputError(f"starts of shape {given.shape}: expected [S, {count}] finite weights")
+    return given
+
+
+def factors_of(
+    laws: Mapping[str, FittedLaw], metric_weights: Mapping[str, float] | None, worst_case: bool
+) -> np.ndarray | None:
+    """`[M]` factors of the errors in their sum, or None for the worst of them.
+
+    Raises:
+        InputError: both asked for, an unknown metric, or a factor that is no finite number >= 0.
+    """
+    if metric_weights is not None and not isinstance(metric_weights, Mapping):
+        raise InputError(f"metric_weights {metric_weights!r}: expected {{metric: factor}}")
+    if worst_case:
+        if metric_weights is not None:
+            raise InputError("metric_weights and worst_case: expected one of them")
+        return None
+    factors = np.ones(len(laws))
+    for name, factor in (metric_weights or {}).items():
+        if name not in laws:
+            raise InputError(f"metric_weights: unknown metric {name!r}: there are {', '.join(laws)}")
+        if not (isinstance(factor, int | float | np.number) and np.isfinite(factor) and factor >= 0):
+            raise InputError(f"metric_weights of {name!r} {factor!r}: expected a finite number >= 0")
+        factors[list(laws).index(name)] = factor
+    if not factors.any():
+        raise InputError("metric_weights are all 0: expected one above 0")
+    return factors
+
+
+def seed_of(seed: int) -> int:
+    """A seed of random starts.
+
+    Raises:
+        InputError: anything but a whole number >= 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed {seed!r}: expected a whole number >= 0")
+    return int(seed)

@@ -19,10 +19,12 @@ import numpy as np
 from jax import Array
 
 from qqtjax.errors import InputError
+from qqtjax.laws.effective_data import effective_data
 from qqtjax.laws.effective_samples import effective_samples
 from qqtjax.laws.fitted import FittedLaw, length_for
 from qqtjax.laws.law import Law
 from qqtjax.laws.power import power
+from qqtjax.laws.repetition import bucket
 from qqtjax.laws.utility import utility
 from qqtjax.mix.feasible import Feasible
 from qqtjax.runs import Run
@@ -30,6 +32,7 @@ from qqtjax.runs import Run
 # A weight so close to a kink, relative to itself, lies on it; its slopes are taken so far on either side.
 ON_KINK, ASIDE, ULPS = 1e-9, 1e-11, 16 * np.finfo(float).eps
 FEW, MANY = 4, 32  # points in one call of the compiled program
+MOST_VALUED, MOST_SLOPED = 1 << 22, 1 << 20  # work of one value, and of one value with slopes, that is undertaken
 LEAST_WEIGHT = 1e-30  # where the logarithm of a smaller weight is taken
 
 
@@ -38,7 +41,8 @@ class Combined(NamedTuple):
 
     Attributes:
         laws: M laws.
-        lengths: their static `max_epochs`, for the most epochs that the bounds allow.
+        lengths: their static `max_epochs`, None where nothing is scanned; points of more epochs are evaluated by a
+            longer scan.
         params: their parameters, float64.
         sizes: `[P]` N_i.
         samples_seen: n.
@@ -111,7 +115,10 @@ def combine(
     penalties = [each for each in (feasible.kl_penalty, feasible.l1_penalty) if each is not None]
     return Combined(
         laws=tuple(each.law for each in fitteds),
-        lengths=tuple(length_for(each.law, each.params, most) for each in fitteds),
+        lengths=tuple(
+            None if each.law in (power, effective_samples) else length_for(each.law, each.params, most)
+            for each in fitteds
+        ),
         params=tuple(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), each.params) for each in fitteds),
         sizes=np.asarray(pools.sizes, np.float64),
         samples_seen=float(samples_seen),
@@ -165,12 +172,37 @@ def _errors_and_slopes(
     return jax.vmap(one)(points)
 
 
-def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows `[B, R]` and their slopes `[B, R, P]` at points `[B, P]`: the q_m y_m, or their sum; without penalties."""
-    size = FEW if len(points) <= FEW else MANY  # two shapes, so that little is compiled
+@partial(jax.jit, static_argnums=(0, 1))
+def _errors(
+    laws: tuple, lengths: tuple, params: tuple, sizes: Array, seen: Array, before: Array | None, points: Array
+) -> tuple[Array]:
+    return (jax.vmap(partial(law_errors, laws, lengths, params, sizes, seen, before))(points),)
+
+
+def epochs_at(combined: Combined, points: np.ndarray) -> np.ndarray:
+    """`[...]` the most epochs that any pool goes through at points `[..., P]`, earlier training included."""
+    before = 0.0 if combined.seen_before is None else combined.seen_before
+    return np.max((before + combined.samples_seen * points) / combined.sizes, axis=-1)
+
+
+def work_of(combined: Combined, epochs: float) -> float:
+    """What one evaluation of so many epochs takes: pools times the steps of the longest scan; 0 without scans."""
+    width = len(combined.sizes)
+    scans = zip(combined.laws, combined.lengths, strict=True)
+    steps = [bucket(epochs) * (width if law == effective_data else 1) for law, length in scans if length is not None]
+    return float(width * max(steps, default=0))
+
+
+def scanned_to(combined: Combined, epochs: float) -> Combined:
+    """The same objective, by scans over so many epochs."""
+    return combined._replace(lengths=tuple(None if each is None else bucket(epochs) for each in combined.lengths))
+
+
+def _evaluated(program: Any, combined: Combined, points: np.ndarray, size: int) -> list[np.ndarray]:
+    """What a program gives at points `[B, P]`, in calls of one size, so that little is compiled."""
     with jax.enable_x64(True):
         found = [
-            _errors_and_slopes(
+            program(
                 combined.laws,
                 combined.lengths,
                 combined.params,
@@ -181,11 +213,50 @@ def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndar
             )
             for few in (points[start : start + size] for start in range(0, len(points), size))
         ]
-        errors, slopes = (np.concatenate(each)[: len(points)] for each in zip(*found, strict=True))
-    errors, slopes = errors * combined.metric_weights, slopes * combined.metric_weights[:, None]
-    if combined.worst_case:
-        return errors, slopes
-    return errors.sum(1, keepdims=True), slopes.sum(1, keepdims=True)
+        return [np.concatenate(each)[: len(points)] for each in zip(*found, strict=True)]
+
+
+def _long_enough(combined: Combined, points: np.ndarray) -> Combined:
+    """The same objective, by scans that cover all these points."""
+    known = max((each for each in combined.lengths if each is not None), default=None)
+    if known is None:
+        return combined
+    epochs = float(np.max(epochs_at(combined, points)))
+    return combined if epochs <= known * (1 + ON_KINK) else scanned_to(combined, epochs)
+
+
+def _rows(combined: Combined, errors: np.ndarray) -> np.ndarray:
+    """`[B, R]` of errors `[B, M]`: the q_m y_m, or their sum."""
+    each = errors * combined.metric_weights
+    return each if combined.worst_case else each.sum(1, keepdims=True)
+
+
+def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[B, R]` and their slopes `[B, R, P]` at points `[B, P]`: the q_m y_m, or their sum; without penalties.
+
+    NaN where that takes scans too long for slopes.
+    """
+    own = _long_enough(combined, points)
+    if work_of(own, float(np.max(epochs_at(own, points)))) > MOST_SLOPED:
+        count = len(combined.laws) if combined.worst_case else 1
+        return np.full((len(points), count), np.nan), np.full((len(points), count, points.shape[1]), np.nan)
+    errors, slopes = _evaluated(_errors_and_slopes, own, points, FEW if len(points) <= FEW else MANY)
+    slopes = slopes * combined.metric_weights[:, None]
+    return _rows(combined, errors), slopes if combined.worst_case else slopes.sum(1, keepdims=True)
+
+
+def values_at(combined: Combined, points: np.ndarray) -> np.ndarray:
+    """`[B, R]` rows at points `[B, P]`, without penalties; NaN where that takes scans too long even for values."""
+    epochs = epochs_at(combined, points)
+    lengths = [each for each in combined.lengths if each is not None]
+    beyond = epochs > lengths[0] * (1 + ON_KINK) if lengths else np.zeros(len(points), bool)
+    within = np.array([work_of(combined, each) <= MOST_VALUED for each in epochs])
+    found = np.full((len(points), len(combined.laws) if combined.worst_case else 1), np.nan)
+    for chosen in (~beyond & within, beyond & within):
+        if np.any(chosen):
+            own = _long_enough(combined, points[chosen])
+            found[chosen] = _rows(combined, _evaluated(_errors, own, points[chosen], MANY)[0])
+    return found
 
 
 def penalty(combined: Combined, points: np.ndarray) -> np.ndarray:
@@ -197,8 +268,7 @@ def penalty(combined: Combined, points: np.ndarray) -> np.ndarray:
 
 def objective(combined: Combined, points: np.ndarray) -> np.ndarray:
     """`[B]` J at points `[B, P]`; inf where it is not a number."""
-    rows, _ = rows_at(combined, points)
-    found = rows.max(1) + penalty(combined, points)
+    found = values_at(combined, points).max(1) + penalty(combined, points)
     return np.where(np.isnan(found), np.inf, found)
 
 

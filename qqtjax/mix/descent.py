@@ -11,21 +11,16 @@ from jax.typing import ArrayLike
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.mix.collisions import refuse_empty
-from qqtjax.mix.combined import Combined, combine, is_convex, objective, rows_at
+from qqtjax.mix.combined import Combined, combine, epochs_at, is_convex, objective, scanned_to, values_at, work_of
 from qqtjax.mix.feasible import TOLERANCE, Feasible, violation
+from qqtjax.mix.scanned import LAST_SEARCH, RAISED, Effort, binds, effort, first_limit, held_to, start_limit
 from qqtjax.mix.sequential import descend_from, roomy
-from qqtjax.mix.settling import MOST_STEPS, repaired, settle
+from qqtjax.mix.settling import repaired, settle
 from qqtjax.mix.stationarity import residual
 from qqtjax.mix.subgradient import search
 
 GLOBAL, LOCAL = "global: the error is convex in the weights", "local"
-STEPS, SCAN_STEPS, SHORT_STEPS = 1200, 300, 100
-# Laws that scan: pools times scanned epochs. Up to the first the whole search, up to the second a shorter one,
-# beyond it the best start alone is finished, up to the last: what it takes grows with them.
-WHOLE_SEARCH, SHORT_SEARCH, ONLY_FINISH = 512, 2048, 16384
-SHORT_FINISH = 20  # steps
 RANDOM_STARTS, MOST_ALONE = 4, 32
-MOST_FINISHED = 3  # of the distinct mixes that the starts end at
 ALIKE = 1e-3  # mixes nearer to each other than this count as one
 AGREE = 1e-5  # of the value: starts that end so near to the best one agree with it
 
@@ -41,8 +36,8 @@ class Descended(NamedTuple):
             which linear programmes are solved, where there are more than bounds); inf where slopes are not numbers.
         proof: "global: the error is convex in the weights": then no feasible mix is better by more than the
             residual; or "local".
-        searched: False where a law that scans goes through too many epochs to search from every start, so that the
-            mix is the best of the starts, with at most a short finish.
+        searched: False where a law that scans goes through too many epochs, so that only mixes with fewer of them were
+            searched, or only the starts were compared.
         starts_agreeing: how many starts ended within 1e-5 of the objective (relative) of the best.
         starts: how many there were.
     """
@@ -74,9 +69,8 @@ def descend(
 
     From the starts given, a uniform mix, each pool alone and random ones, each brought within the bounds: projected
     subgradients where there are only bounds and penalties, SLSQP else. The best of the mixes that they end at are
-    finished by steps that know the kinks at whole epochs. The result is never worse than a feasible start that was
-    given. Laws that scan go through fewer steps where pools times epochs (the most that the bounds allow, up to a
-    power of two) exceed 512; where they exceed 2,048 only the best start gets a short finish, beyond 16,384 none.
+    finished by steps that know the kinks at whole epochs. The result is never worse than a feasible start, whichever
+    it was. Where a law scans too many epochs the search is held to fewer of them, from fewer starts (`mix.scanned`).
 
     Args:
         fitted: one law, or M laws of the same pools.
@@ -113,29 +107,51 @@ def descend(
     given = np.zeros((0, width)) if starts is None else np.asarray(starts, np.float64)
     if given.ndim != 2 or given.shape[1] != width or not np.all(np.isfinite(given)):
         raise InputError(f"starts of shape {given.shape}: expected [S, {width}] finite weights")
+    least = first_limit(combined, feasible)
+    if np.isfinite(least):
+        combined = scanned_to(combined, least)
     begin = np.concatenate([given, _own_starts(combined, width, seed)])
-    anchor = roomy(feasible)
-    work = width * max((each or 0) for each in combined.lengths)
-    searched = work <= SHORT_SEARCH
-    if searched:
-        ends, values = _ends(combined, feasible, begin, anchor, work)
-    else:
-        ends = _feasible_starts(feasible, begin, anchor)
-        values = objective(combined, ends)
-    best, agreeing = _finished(combined, feasible, ends, values, anchor, work)
-    options = np.concatenate([given[[violation(feasible, each) <= TOLERANCE for each in given]], best[None]])
-    weights = options[int(np.argmin(objective(combined, options)))]
-    rows, _ = rows_at(combined, weights[None])
+    options = _feasible_starts(feasible, begin, roomy(feasible))
+    options = np.concatenate([given[[violation(feasible, each) <= TOLERANCE for each in given]], options])
+    values = objective(combined, options)
+    limit = start_limit(combined, least, options[int(np.argmin(values))])
+    searched, agreeing = False, 1
+    while True:
+        epochs = min(limit, float(epochs_at(combined, feasible.high)))
+        work = work_of(combined, epochs)
+        if work > LAST_SEARCH:
+            break
+        tight, combined = held_to(feasible, combined, limit), scanned_to(combined, epochs)
+        best = options[int(np.argmin(values))]
+        found, agreeing = _best_within(combined, tight, np.concatenate([begin, best[None]]), effort(work))
+        options = np.concatenate([options, found[None]])
+        values = np.concatenate([values, objective(combined, found[None])])
+        searched = not binds(feasible, combined, limit, found)
+        if searched:
+            break
+        limit *= RAISED
+    weights = options[int(np.argmin(values))]
+    convex = is_convex(combined)
     return Descended(
         weights=weights,
-        error=float(rows.max()),
+        error=float(values_at(combined, weights[None]).max()),
         objective=float(objective(combined, weights[None])[0]),
         residual=residual(combined, feasible, weights),
-        proof=GLOBAL if is_convex(combined) else LOCAL,
+        proof=GLOBAL if convex else LOCAL,
         searched=searched,
         starts_agreeing=agreeing,
         starts=len(begin),
     )
+
+
+def _best_within(combined: Combined, feasible: Feasible, begin: np.ndarray, doing: Effort) -> tuple[np.ndarray, int]:
+    """`[P]` the best mix that a search from the best of the starts ends at, and how many of them agree with it."""
+    anchor = roomy(feasible)
+    if len(begin) > doing.starts:
+        inside = _feasible_starts(feasible, begin, anchor)
+        begin = inside[np.argsort(objective(combined, inside), kind="stable")[: doing.starts]]
+    ends, values = _ends(combined, feasible, begin, anchor, doing)
+    return _finished(combined, feasible, ends, values, anchor, doing)
 
 
 def _own_starts(combined: Combined, width: int, seed: int) -> np.ndarray:
@@ -153,31 +169,26 @@ def _feasible_starts(feasible: Feasible, begin: np.ndarray, anchor: np.ndarray) 
 
 
 def _ends(
-    combined: Combined, feasible: Feasible, begin: np.ndarray, anchor: np.ndarray, work: int
+    combined: Combined, feasible: Feasible, begin: np.ndarray, anchor: np.ndarray, doing: Effort
 ) -> tuple[np.ndarray, np.ndarray]:
     """`[S, P]` feasible mixes that the starts end at, and their objective."""
     if len(feasible.rows) or feasible.entropies or feasible.l1 is not None:
         reached = np.array([descend_from(combined, feasible, each) for each in begin])
         ends = _feasible_starts(feasible, reached, anchor)
         return ends, objective(combined, ends)
-    steps = STEPS if not work else SCAN_STEPS if work <= WHOLE_SEARCH else SHORT_STEPS
-    return search(combined, feasible.low, np.maximum(feasible.low, feasible.high), begin, steps)
+    return search(combined, feasible.low, np.maximum(feasible.low, feasible.high), begin, doing.steps)
 
 
 def _finished(
-    combined: Combined, feasible: Feasible, ends: np.ndarray, values: np.ndarray, anchor: np.ndarray, work: int
+    combined: Combined, feasible: Feasible, ends: np.ndarray, values: np.ndarray, anchor: np.ndarray, doing: Effort
 ) -> tuple[np.ndarray, int]:
     """The best mix after the finish of the best few distinct ones, and how many starts agree with it."""
-    searched = work <= SHORT_SEARCH
     chosen: list[int] = []
     for place in np.argsort(values, kind="stable"):
         alike = any(np.abs(ends[place] - ends[other]).max() <= ALIKE for other in chosen)
-        if len(chosen) < (MOST_FINISHED if searched else 1) and not alike:
+        if len(chosen) < doing.finished and not alike:
             chosen.append(int(place))
-    points = ends[chosen]
-    if work <= ONLY_FINISH:
-        steps = MOST_STEPS if searched else SHORT_FINISH
-        points = np.array([settle(combined, feasible, each, anchor, steps) for each in points])
+    points = np.array([settle(combined, feasible, each, anchor, doing.finish_steps) for each in ends[chosen]])
     finished = objective(combined, points)
     best = int(np.argmin(finished))
     agreeing = int(np.sum(values <= finished[best] + AGREE * abs(finished[best])))

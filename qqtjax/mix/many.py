@@ -14,7 +14,8 @@ from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.law import Law
 from qqtjax.mix.constraints import Constraints, check
 from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, LOCAL, Certificate, Mixes
-from qqtjax.mix.single import filled, in_doubles, is_separable, solve_one
+from qqtjax.mix.separable import is_separable
+from qqtjax.mix.single import filled, in_doubles, solve_one
 from qqtjax.runs import Pools
 
 AT_ONCE = 1024  # problems in one compiled call

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError, QQTWarning
-from qqtjax.laws.fitted import FittedLaw, evaluate
-from qqtjax.mix.asked import budgets_of, check_draws, check_numbers, constraints_of, numbers, sizes_of
+from qqtjax.laws.fitted import FittedLaw
+from qqtjax.mix.alternatives import alternatives, any_errors, runner_ups, separable_errors
+from qqtjax.mix.asked import (
+    before_of,
+    budgets_of,
+    check_draws,
+    constraints_of,
+    factors_of,
+    laws_of,
+    seed_of,
+    sizes_of,
+    starts_of,
+)
 from qqtjax.mix.constraints import check
-from qqtjax.mix.feasible import TOLERANCE, Feasible, active, violation
-from qqtjax.mix.filters import nested_filters, quality_order
+from qqtjax.mix.feasible import Feasible, active
 from qqtjax.mix.many import solve_many
 from qqtjax.mix.predict import tie_of_pools
-from qqtjax.mix.result import Mix, Mixes, RunnerUp
-from qqtjax.mix.single import Solved, solve_one
-from qqtjax.runs import Pools, Run
+from qqtjax.mix.result import Mix, Mixes
+from qqtjax.mix.separable import is_separable
+from qqtjax.mix.single import Solved, in_doubles, solve_one
+from qqtjax.runs import Pools
 from qqtjax.text import show_count
-
-MOST_COMPARED = 256  # pools, the best ones, that stand alone or in a nested filter beside the best mix
 
 
 def optimize_mix(
@@ -82,14 +91,14 @@ def optimize_mix(
         >>> optimize_mix(paper, [64e6, 128e6]).weights.round(3).tolist()
         [[0.8, 0.2, 0.0, 0.0], [0.667, 0.333, 0.0, 0.0]]
     """
-    laws = _laws(fit)
+    laws = laws_of(fit)
     first = next(iter(laws.values()))
     asked = constraints_of(constraints)
     budgets = budgets_of(budget)
     planned = sizes_of(sizes, list(laws.values()))
-    before = _before(seen_before, first)
-    factors = _factors(laws, metric_weights, worst_case)
-    given = _starts(starts, len(first.pools))
+    before = before_of(seen_before, first)
+    factors = factors_of(laws, metric_weights, worst_case)
+    given, seed = starts_of(starts, len(first.pools)), seed_of(seed)
     below = _scale_warning(laws, float(np.min(budgets)) + (0.0 if before is None else float(before.sum())))
     if below:
         warnings.warn(below, QQTWarning, stacklevel=2)
@@ -105,56 +114,6 @@ def optimize_mix(
     check(feasible, pools, float(budgets))
     solved = solve_one(list(laws.values()), factors, float(budgets), feasible, before, given, seed)
     return _answer(laws, factors, float(budgets), feasible, before, solved)
-
-
-def _laws(fit: FittedLaw | Mapping[str, FittedLaw]) -> dict[str, FittedLaw]:
-    laws = dict(fit) if isinstance(fit, Mapping) else {getattr(fit, "metric", ""): fit}
-    if not laws or not all(isinstance(each, FittedLaw) for each in laws.values()):
-        raise InputError("fit: expected a fitted law, or {metric: fitted law}")
-    pools = next(iter(laws.values())).pools
-    for name, each in laws.items():
-        if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
-            raise InputError(f"metric {name!r}: its pools differ from those of the first; expected the same pools")
-        check_numbers("the fit's", each.params)
-    return laws
-
-
-def _before(seen_before: Mapping[str, float] | ArrayLike | None, fitted: FittedLaw) -> np.ndarray | None:
-    """`[P]` samples, or None where there are none."""
-    if seen_before is None:
-        return None
-    given = seen_before if isinstance(seen_before, Mapping) else numbers("seen_before", seen_before)
-    exposure = fitted.run(np.eye(len(fitted.pools))[0], 1.0, given).seen_before
-    return np.asarray(exposure) if np.any(exposure) else None
-
-
-def _starts(starts: ArrayLike | None, count: int) -> np.ndarray | None:
-    """`[S, P]` weights."""
-    if starts is None:
-        return None
-    given = np.atleast_2d(numbers("starts", starts))
-    if given.ndim != 2 or given.shape[1] != count or not np.all(np.isfinite(given)):
-        raise InputError(f"starts of shape {given.shape}: expected [S, {count}] finite weights")
-    return given
-
-
-def _factors(
-    laws: Mapping[str, FittedLaw], metric_weights: Mapping[str, float] | None, worst_case: bool
-) -> np.ndarray | None:
-    if worst_case:
-        if metric_weights is not None:
-            raise InputError("metric_weights and worst_case: expected one of them")
-        return None
-    factors = np.ones(len(laws))
-    for name, factor in (metric_weights or {}).items():
-        if name not in laws:
-            raise InputError(f"metric_weights: unknown metric {name!r}: there are {', '.join(laws)}")
-        if not (isinstance(factor, int | float | np.number) and np.isfinite(factor) and factor >= 0):
-            raise InputError(f"metric_weights of {name!r} {factor!r}: expected a finite number >= 0")
-        factors[list(laws).index(name)] = factor
-    if not factors.any():
-        raise InputError("metric_weights are all 0: expected one above 0")
-    return factors
 
 
 def _scale_warning(laws: Mapping[str, FittedLaw], seen: float) -> str:
@@ -177,24 +136,14 @@ def _answer(
 ) -> Mix:
     first = next(iter(laws.values()))
     pools, weights = first.pools, solved.weights
-
-    def predicted(mixes: Sequence[np.ndarray]) -> np.ndarray:
-        """`[M, L]` errors of mixes under each law."""
-        rows = np.stack(mixes)
-        run = Run(
-            weights=rows,
-            sizes=np.broadcast_to(pools.sizes, rows.shape),
-            samples_seen=np.full(len(rows), budget),
-            seen_before=None if before is None else np.broadcast_to(before, rows.shape),
-        )
-        return np.stack([evaluate(each.law, each.params, run) for each in laws.values()], axis=1)
-
-    def joined(errors: np.ndarray) -> np.ndarray:
-        return errors.max(axis=1) if factors is None else errors @ factors
-
-    named = _others(first, feasible)
-    errors = predicted([weights, *(row for _, row in named)])
-    together = joined(errors)
+    others = alternatives(first, feasible)
+    params = in_doubles(first.params)
+    if len(laws) == 1 and np.ndim(params.floor) == 0 and is_separable(first.law, params, before):
+        errors = separable_errors(first, params, budget, weights, others)[:, None]
+    else:
+        rows = np.concatenate([weights[None], others.rows()])
+        errors = any_errors(list(laws.values()), budget, feasible, before, rows)
+    together = errors.max(axis=1) if factors is None else errors @ factors
     total = budget + (0.0 if before is None else float(before.sum()))
     notes = [text for text in (_scale_warning(laws, total), _short_epochs(laws, pools, weights)) if text]
     notes += [
@@ -202,7 +151,9 @@ def _answer(
         for text in dict.fromkeys(each.extrapolation(weights, budget) for each in laws.values())
         if text
     ]
-    runner_ups = _best_of_each(pools, named, together[1:], feasible)
+    if not solved.certificate.searched:
+        notes.append(str(solved.certificate))
+        warnings.warn(notes[-1], QQTWarning, stacklevel=3)
     return Mix(
         law=", ".join(dict.fromkeys(each.law.name for each in laws.values())),
         metric=first.metric if len(laws) == 1 else ("worst metric" if factors is None else "weighted metrics"),
@@ -214,7 +165,7 @@ def _answer(
         epochs=budget * weights / pools.sizes,
         certificate=solved.certificate,
         active=active(feasible, weights),
-        runner_ups=runner_ups,
+        runner_ups=runner_ups(others, together[1:], feasible),
         objective=solved.objective,
         seen_before=before,
         warnings=tuple(notes),
@@ -230,44 +181,3 @@ def _short_epochs(laws: Mapping[str, FittedLaw], pools: Pools, weights: np.ndarr
         f"an epoch of {', '.join(short[:5])} is below the scale of {show_count(scale, 4)} samples: many epochs of it "
         "may be predicted to hurt"
     )
-
-
-def _others(fitted: FittedLaw, feasible: Feasible) -> list[tuple[str, np.ndarray]]:
-    """`(name, [P] weights)`: pools alone and nested filters of the best, all in proportion, the reference."""
-    pools = fitted.pools
-    order = quality_order(fitted)[:MOST_COMPARED]
-    named = []
-    for place in order:
-        alone = np.zeros(len(pools))
-        alone[place] = 1.0
-        named.append((f"single pool {pools.names[place]}", alone))
-    for option in nested_filters(pools, order):
-        named.append((f"nested filter {option.name}", option.weights))
-    if np.all(np.isfinite(pools.sizes)):
-        named.append(("proportional to size", pools.union(range(len(pools)))))
-    distances = (feasible.l1, feasible.kl_penalty, feasible.l1_penalty)
-    references = [each[0] for each in distances if each is not None]
-    references += [each.reference for each in feasible.entropies if abs(each.reference.sum() - 1) <= TOLERANCE]
-    return named + [("reference", each) for each in references[:1]]
-
-
-def _best_of_each(
-    pools: Pools, named: list[tuple[str, np.ndarray]], errors: np.ndarray, feasible: Feasible
-) -> tuple[RunnerUp, ...]:
-    """The best of each kind, ascending by error."""
-    found = []
-    for kind in ("single pool", "nested filter", "proportional", "reference"):
-        places = [place for place, (name, _) in enumerate(named) if name.startswith(kind)]
-        if not places:
-            continue
-        place = min(places, key=lambda each: errors[each])
-        name, row = named[place]
-        found.append(
-            RunnerUp(
-                name=f"best {name}" if kind in ("single pool", "nested filter") else name,
-                weights=dict(zip(pools.names, map(float, row), strict=True)),
-                error=float(errors[place]),
-                feasible=violation(feasible, row) <= TOLERANCE,
-            )
-        )
-    return tuple(sorted(found, key=lambda other: other.error))

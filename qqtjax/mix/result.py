@@ -27,7 +27,8 @@ class Certificate:
             the error comes on top.
         log_gap: the same in the logarithm of the error above the floor, where the bound was made there, else None.
         proof: "global" or "local".
-        searched: False where the law scans too many epochs to search, so that the weights are the best of the starts.
+        searched: False where the law scans too many epochs for a whole search, so that only weights with fewer of them
+            were searched, or only starts compared: other weights, not far away, may be better.
     """
 
     kind: str
@@ -37,9 +38,11 @@ class Certificate:
     searched: bool = True
 
     def __str__(self) -> str:
-        if not self.searched:
-            return "not searched: too many epochs for a law that scans them; the best of the starts"
         gap = max(self.gap, ROUNDING)
+        if not self.searched:
+            known = f"first-order moves gain at most {gap:.0e} ({self.kind})"
+            known = known if np.isfinite(gap) else "nothing is known about what other weights gain"
+            return f"searched only in part, too many epochs for a law that scans them: {known}"
         if self.proof == GLOBAL:
             return f"global optimum: no other weights are better by more than {gap:.0e} ({self.kind})"
         return f"local optimum ({self.kind} {gap:.0e}): other weights far away may be better"

@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from qqtjax.laws.closed_form import value_and_slopes
+from qqtjax.laws.law import Law
+from qqtjax.laws.power import power
 from qqtjax.laws.repetition import LOG2, SNAP_ULPS, real
+from qqtjax.laws.utility import UtilityParams, utility
 
 
 class Terms(NamedTuple):
@@ -69,6 +73,40 @@ def utility_terms(params: Any, sizes: Array, samples_seen: Array) -> Terms:
         linear=amplitude,
         entropy=jnp.zeros((), dtype),
     )
+
+
+def is_separable(law: Law, params: Any, seen_before: np.ndarray | None) -> bool:
+    """Is log(y - d) a sum of concave functions of one weight each, whose slopes `mix.separable` knows."""
+    if seen_before is not None:
+        return False
+    if law == power:
+        return bool(law.convex(params))
+    return law == utility and params.decay_shape is None and bool(law.convex(params))
+
+
+def separable_terms(law: Law, params: Any, sizes: Any, samples_seen: Any) -> Terms:
+    """The functions f_i of a law for which `is_separable`; a repetition-blind one has pools without end."""
+    if law == power:
+        sizes = jnp.full_like(jnp.asarray(sizes), jnp.inf)
+        params = UtilityParams(
+            scale=params.scale,
+            floor=params.floor,
+            utility=params.utility,
+            half_life=1.0,
+            reference_size=sizes,
+            amplitude=params.amplitude,
+        )
+    return utility_terms(params, sizes, samples_seen)
+
+
+def subset(terms: Terms, pools: ArrayLike) -> Terms:
+    """The functions of some of the pools, whose places are given."""
+    chosen = jnp.asarray(pools)
+
+    def of(leaf: Array) -> Array:
+        return leaf if leaf.shape[-1] != terms.epoch.shape[0] else leaf[..., chosen]
+
+    return jax.tree.map(of, terms._replace(entropy=None))._replace(entropy=terms.entropy)
 
 
 def joined(parts: Sequence[Terms], factors: ArrayLike) -> Terms:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -15,13 +15,17 @@ from qqtjax import laws
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.law import Law
 from qqtjax.laws.utility import UtilityParams
+from qqtjax.mix.alternatives import alternatives
 from qqtjax.mix.descent import descend
 from qqtjax.mix.feasible import Feasible
 from qqtjax.mix.programme import solve
 from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate
-from qqtjax.mix.separable import Terms, total, utility_terms
+from qqtjax.mix.separable import is_separable, separable_terms, total
 from qqtjax.mix.several import minimise
+from qqtjax.mix.trained_on import from_scratch
 from qqtjax.mix.water_filling import water_fill
+
+LEAST_SLOPE = 1e-6  # of a pool that helps no model, for a start of a search
 
 
 class Solved(NamedTuple):
@@ -36,30 +40,6 @@ class Solved(NamedTuple):
     weights: np.ndarray
     objective: float
     certificate: Certificate
-
-
-def is_separable(law: Law, params: Any, seen_before: np.ndarray | None) -> bool:
-    """Is log(y - d) a sum of concave functions of one weight each, whose slopes `mix.separable` knows."""
-    if seen_before is not None:
-        return False
-    if law == laws.power:
-        return bool(law.convex(params))
-    return law == laws.utility and params.decay_shape is None and bool(law.convex(params))
-
-
-def separable_terms(law: Law, params: Any, sizes: Any, samples_seen: Any) -> Terms:
-    """The functions f_i of a law for which `is_separable`; a repetition-blind one has pools without end."""
-    if law == laws.power:
-        sizes = jnp.full_like(jnp.asarray(sizes), jnp.inf)
-        params = UtilityParams(
-            scale=params.scale,
-            floor=params.floor,
-            utility=params.utility,
-            half_life=1.0,
-            reference_size=sizes,
-            amplitude=params.amplitude,
-        )
-    return utility_terms(params, sizes, samples_seen)
 
 
 def solve_one(
@@ -82,7 +62,15 @@ def solve_one(
         starts: `[S, P]` for local searches, or None.
         seed: of random starts.
     """
+    if seen_before is not None and all(each.law == laws.power for each in fitteds):
+        fitteds = [
+            dataclasses.replace(each, params=from_scratch(each.params, samples_seen, seen_before)) for each in fitteds
+        ]
+        seen_before = None
     if not all(is_separable(each.law, each.params, seen_before) for each in fitteds):
+        given = [] if starts is None else list(starts)
+        given += list(alternatives(fitteds[0], feasible).rows())
+        given += _with_geometric_decay(fitteds, samples_seen, feasible, seen_before)
         found = descend(
             fitteds,
             samples_seen,
@@ -90,7 +78,7 @@ def solve_one(
             metric_weights=factors,
             worst_case=factors is None,
             seen_before=seen_before,
-            starts=starts,
+            starts=np.stack(given),
             seed=seed,
         )
         proof = Certificate(KKT_RESIDUAL, found.residual, None, found.proof.split(":")[0], found.searched)
@@ -118,6 +106,35 @@ def solve_one(
     factor, excess = 1.0 if factors is None else float(factors[0]), float(np.exp(-value))
     certificate = Certificate(DUALITY_GAP, factor * excess * float(-np.expm1(-gap)), gap, GLOBAL)
     return Solved(weights, factor * (float(floors[0, 0]) + excess), certificate)
+
+
+def _with_geometric_decay(
+    fitteds: Sequence[FittedLaw], samples_seen: float, feasible: Feasible, seen_before: np.ndarray | None
+) -> list[np.ndarray]:
+    """`[P]` optima under bounds alone of laws with utilities, were their decay the paper's: starts of searches.
+
+    For a model that is trained on also the weights that come to the best exposure overall.
+    """
+    found, low, high = [], feasible.low, np.maximum(feasible.low, feasible.high)
+    spent = np.zeros(len(low)) if seen_before is None else seen_before
+    total_seen = samples_seen + spent.sum()
+    for each in fitteds:
+        if not isinstance(each.params, UtilityParams):
+            continue
+        params = dataclasses.replace(
+            each.params,
+            decay_shape=None,
+            dilution=np.clip(each.params.dilution, 0.0, 1.0),
+            utility=np.minimum(each.params.utility, -LEAST_SLOPE),
+        )
+        problem = (laws.utility, in_doubles(params), np.asarray(each.pools.sizes, np.float64))
+        with jax.enable_x64(True):
+            found.append(np.asarray(filled(*problem, np.float64(samples_seen), low, high)[0]))
+            if seen_before is not None:
+                overall = np.asarray(filled(*problem, np.float64(total_seen), np.zeros_like(low), np.ones_like(low))[0])
+                left = np.maximum(total_seen * overall - spent, 0.0)
+                found.append(left / left.sum())
+    return found
 
 
 def in_doubles(params: Any) -> Any:
