@@ -19,6 +19,7 @@ from qqtjax.errors import InputError
 from qqtjax.io.published import published
 from qqtjax.laws import FittedLaw, UtilityParams, effective_data, utility
 from qqtjax.mix.best_first import best_first
+from qqtjax.mix.optimize import optimize_mix
 from qqtjax.mix.schedule import Schedule, evaluate_schedule, predict_schedule, schedule_error
 from qqtjax.mix.schedules import optimize_schedule
 from qqtjax.runs import Pools
@@ -578,3 +579,17 @@ def test_dilution_is_refused_by_the_formula_too():
     wide = SHIPPED.with_params(floor=np.full(4, 0.1))
     with pytest.raises(InputError, match="floor of shape"):
         schedule_error(wide.params, one, 8)
+
+
+def test_the_best_static_weights_however_many_epochs(rng: np.random.Generator):
+    """At 1e13 samples a search would have to scan 781,250 epochs a pool, of which all but the first wear out."""
+    fitted = published("datacomp-tmars").utility.with_params(dilution=0.0)
+    far, near = (optimize_schedule(fitted, budget, segments=2) for budget in (1e13, 1e10))
+    assert far.static_error == pytest.approx(near.static_error, abs=1e-5)
+    assert far.best_first_error <= far.error <= far.static_error
+    # As close to the certain optimum of the law as the warm-up, of a third of an epoch, lets it be.
+    best = optimize_mix(fitted, 1e13)
+    assert best.certificate.gap <= 1e-9
+    assert best.error <= far.static_error <= best.error + 2e-3
+    for row in rng.dirichlet(2000 * far.static_weights + 1e-3, 10):
+        assert predict_schedule(fitted, row[None], [1e13]) >= far.static_error - 1e-9

@@ -249,7 +249,7 @@ def mix(text: str, what: str, names: Sequence[str]) -> dict[str, float]:
     Raises:
         InputError: as in `shares`, or a file that holds no mix.
     """
-    if not os.path.exists(text):
+    if not os.path.exists(text) and not text.strip().endswith(".json"):
         return shares(text, what, names)
     from qqtjax.io.mixes import load_mix
 

@@ -1,6 +1,9 @@
 """The best weights over pools: under constraints, with a proof, their prices, and their order in time."""
 
 from qqtjax.mix.allocation import whole_samples as whole_samples
+from qqtjax.mix.best_first import BestFirst as BestFirst
+from qqtjax.mix.best_first import best_first as best_first
+from qqtjax.mix.certify import certify as certify
 from qqtjax.mix.constraints import Constraints as Constraints
 from qqtjax.mix.constraints import Group as Group
 from qqtjax.mix.entry import entry_budgets as entry_budgets
@@ -17,5 +20,7 @@ from qqtjax.mix.result import Mix as Mix
 from qqtjax.mix.result import Mixes as Mixes
 from qqtjax.mix.result import RunnerUp as RunnerUp
 from qqtjax.mix.schedule import Schedule as Schedule
+from qqtjax.mix.schedule import predict_schedule as predict_schedule
+from qqtjax.mix.schedule import schedule_error as schedule_error
 from qqtjax.mix.schedules import ScheduledMix as ScheduledMix
 from qqtjax.mix.schedules import optimize_schedule as optimize_schedule

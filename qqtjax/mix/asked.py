@@ -19,7 +19,8 @@ from qqtjax.mix.result import Mix
 from qqtjax.text import did_you_mean
 
 LARGEST = 1e30  # beyond any budget; products of counts stay finite
-# Parameters of our laws; half-lives, saturations and reference sizes may be infinite, which is no decay.
+# Parameters of our own laws; half-lives, saturations and reference sizes may be infinite, which is no decay.
+OURS = UtilityParams | PowerParams | EffectiveSamplesParams
 POSITIVE = frozenset({"scale", "half_life", "reference_size", "decay_shape", "amplitude", "saturation"})
 FINITE = frozenset({"scale", "floor", "utility", "dilution", "decay_shape", "amplitude", "exponent"})
 
@@ -32,7 +33,7 @@ def check_numbers(whose: str, params: Any, names: Sequence[str] = ()) -> None:
         params: a law's parameters; leading axes are draws.
         names: of the pools, for the message.
     """
-    ours = isinstance(params, UtilityParams | PowerParams | EffectiveSamplesParams)
+    ours = isinstance(params, OURS)
     for field in dataclasses.fields(params):
         value = getattr(params, field.name)
         if value is None:
@@ -46,7 +47,7 @@ def check_numbers(whose: str, params: Any, names: Sequence[str] = ()) -> None:
             place = np.argwhere(wrong)[0]
             own = bool(names) and found.ndim > 0 and found.shape[-1] == len(names)
             pool = f" of pool {names[place[-1]]!r}" if own else ""
-            expected = "a number above 0" if positive else "a finite number"
+            expected = ("a finite number" if finite else "a number") + (" above 0" if positive else "")
             raise InputError(f"{whose} {field.name}{pool} is {found[tuple(place)]:g}: expected {expected}")
 
 
@@ -153,6 +154,11 @@ def laws_of(fit: FittedLaw | Mapping[str, FittedLaw]) -> dict[str, FittedLaw]:
         if each.pools.names != pools.names or not np.array_equal(each.pools.sizes, pools.sizes):
             raise InputError(f"metric {name!r}: its pools differ from those of the first; expected the same pools")
         check_numbers("the fit's", each.params, pools.names)
+        for field in dataclasses.fields(each.params) if isinstance(each.params, OURS) else ():
+            shape = np.shape(getattr(each.params, field.name))
+            if shape not in ((), (len(pools),)):
+                expected = f"one for each of {len(pools)} pools"
+                raise InputError(f"the fit's {field.name} of shape {shape}: expected {expected}")
     return laws
 
 

@@ -55,6 +55,8 @@ def refuse_empty(feasible: Feasible) -> None:
         if reached > 0:
             drawn, budget = show_count(_rounded_down(reached), DIGITS), show_count(feasible.samples_seen)
             raise InputError(f"{words}: at most {drawn} of the budget of {budget} samples can be drawn")
+        if np.any(kept.high & (feasible.high_kinds == "max_epochs") & (feasible.high == 0)):
+            raise InputError(f"no weights satisfy {words}: seen_before has used them up, so that nothing can be drawn")
     raise InputError(f"no weights satisfy {words}{_sums(feasible, kept)}")
 
 

@@ -87,6 +87,10 @@ class Constraints:
     min_pools: float | None = None
 
     def __post_init__(self) -> None:
+        for kind, form in (("bounds", "{pool: (low, high)}"), ("groups", "{name: Group(pools, low, high)}")):
+            given = getattr(self, kind)
+            if given is not None and not isinstance(given, Mapping):
+                raise InputError(f"{kind} {given!r}: expected {form}")
         for pool, pair in (self.bounds or {}).items():
             _check_pair(f"bounds of {pool}", pair)
         for kind, shares in (("caps", self.caps), ("minimums", self.minimums), ("fixed", self.fixed)):
@@ -345,7 +349,7 @@ def _check_pair(what: str, pair: tuple[float, float]) -> None:
 
 
 def _check_group(name: str, group: Group) -> None:
-    if not isinstance(group, Group) or isinstance(group.pools, str):
+    if not isinstance(group, Group) or not isinstance(group.pools, tuple | list | set | frozenset):
         raise InputError(f"group {name} {group!r}: expected Group(pools, low, high) with a tuple of pool names")
     if not group.pools:
         raise InputError(f"group {name}: no pools, expected at least one")

@@ -49,8 +49,8 @@ def entry_budgets(fitted: FittedLaw, horizon: float, constraints: Constraints | 
         >>> [qqt.text.show_count(budget, 5) for budget in entry_budgets(paper, 2e9)]
         ['4M', '38.4M', '339.35M', '1.0405B']
     """
+    params, bound = certain(fitted, horizon, constraints, "horizon")
     constraints = constraints or Constraints()
-    params, bound = certain(fitted, horizon, constraints)
     scale = float(np.min(params.scale))
     if not scale * (1 + ABOVE_SCALE) < horizon:
         raise InputError(f"horizon {horizon:g}: expected more samples than the law's scale, {scale:g}")

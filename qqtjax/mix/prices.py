@@ -26,6 +26,7 @@ from jax import Array
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.utility import UtilityParams, utility
+from qqtjax.mix.asked import check_numbers, numbers
 from qqtjax.mix.collisions import largest_budget, refuse_empty
 from qqtjax.mix.constraints import Constraints
 from qqtjax.mix.feasible import Feasible
@@ -272,6 +273,8 @@ def worth_of_new_pool(
         ['76.8', '83.5', 'inf']
     """
     cost = _positive(price_per_sample_seen, "price per sample seen")
+    if not isinstance(new, NewPool):
+        raise InputError(f"new pool {new!r}: expected NewPool(utility, half_life, reference_size)")
     asked = budget * FIRST_SAMPLES if size is None else _positive(size, "size of the new pool")
     alone = shadow_prices(fitted, budget, constraints)
     extended = _extended(fitted, new, asked)
@@ -301,7 +304,9 @@ def worth_of_new_pool(
     return float("inf")
 
 
-def certain(fitted: FittedLaw, budget: float, constraints: Constraints | None) -> tuple[UtilityParams, Feasible]:
+def certain(
+    fitted: FittedLaw, budget: float, constraints: Constraints | None, what: str = "budget"
+) -> tuple[UtilityParams, Feasible]:
     """Parameters in float64, utility and half-life as `[P]`, and the bounds, if the best mix is certain for them.
 
     Whether any weights satisfy the bounds is not checked.
@@ -309,14 +314,19 @@ def certain(fitted: FittedLaw, budget: float, constraints: Constraints | None) -
     Raises:
         InputError: as in `shadow_prices`.
     """
+    if not isinstance(fitted, FittedLaw):
+        raise InputError(f"fit of type {type(fitted).__name__}: expected a fitted law")
+    if constraints is not None and not isinstance(constraints, Constraints):
+        raise InputError(f"constraints of type {type(constraints).__name__}: expected Constraints(caps=...)")
     if fitted.law != utility:
         raise InputError(f"law {fitted.law.name!r}: prices of the best mix are defined for laws.utility only")
     params, shape = fitted.params, (len(fitted.pools),)
+    check_numbers("the fit's", params, fitted.pools.names)
     if params.decay_shape is not None or not utility.convex(params):
         raise InputError("the best mix is not certain: expected utilities below 0, dilution in [0, 1], no decay shape")
     if np.ndim(params.floor):
         raise InputError(f"floor {np.asarray(params.floor).tolist()}: expected one floor shared by all pools")
-    _positive(budget, "budget")
+    _positive(budget, what)
     bound = (constraints or Constraints()).bind(fitted.pools, float(budget))
     if not bound.plain:
         raise InputError("constraints on more than single pools: expected caps, minimums, fixed shares and max_epochs")
@@ -329,9 +339,10 @@ def certain(fitted: FittedLaw, budget: float, constraints: Constraints | None) -
 
 
 def _positive(value: float, what: str) -> float:
-    if np.ndim(value) or not 0 < value < np.inf:
+    found = float(numbers(what, value, ()))
+    if not 0 < found < np.inf:
         raise InputError(f"{what} {value!r}: expected a positive number")
-    return float(value)
+    return found
 
 
 def _extended(fitted: FittedLaw, new: NewPool, size: float) -> FittedLaw:
@@ -340,7 +351,7 @@ def _extended(fitted: FittedLaw, new: NewPool, size: float) -> FittedLaw:
     for name in ("scale", "amplitude"):
         if np.ndim(getattr(params, name)):
             raise InputError(f"{name} {np.asarray(getattr(params, name)).tolist()}: expected one shared by all pools")
-    if not new.utility < 0:
+    if not -np.inf < float(numbers("utility of the new pool", new.utility, ())) < 0:
         raise InputError(f"utility of the new pool {new.utility!r}: expected a number below 0")
     for name in ("half_life", "reference_size"):
         _positive(getattr(new, name), f"{name} of the new pool")

@@ -195,8 +195,9 @@ def planned(fitted: FittedLaw, budget: float) -> UtilityParams:
         raise InputError(f"utility {slopes.tolist()}: expected numbers below 0")
     scale = number(params.scale)
     if np.ndim(budget) or not scale < budget < np.inf:
+        given = budget if np.ndim(budget) else show_count(float(budget))
         raise InputError(
-            f"budget {budget!r}: expected more samples than the law's scale ({show_count(scale)}): "
+            f"budget {given}: expected more samples than the law's scale ({show_count(scale)}): "
             "what is drawn before earns nothing, so there is nothing to schedule"
         )
     return UtilityParams(

@@ -9,9 +9,11 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
-from qqtjax.mix.best_first import best_first
+from qqtjax.laws.utility import UtilityParams
+from qqtjax.mix.best_first import BestFirst, best_first
+from qqtjax.mix.optimize import optimize_mix
 from qqtjax.mix.schedule import Schedule, evaluate_schedule, number, planned
-from qqtjax.mix.schedule_search import search
+from qqtjax.mix.schedule_search import WHOLE_SEARCH, search
 from qqtjax.plain import to_plain
 from qqtjax.runs import Pools
 from qqtjax.text import show_count
@@ -122,14 +124,7 @@ def optimize_schedule(
     def errors(options: np.ndarray, ends: np.ndarray) -> np.ndarray:
         return np.array([evaluate_schedule(params, schedule(each, ends)) for each in options])
 
-    last = ends[-1:]
-    width = len(fitted.pools)
-    in_order = best.averaged(last)
-    alone = np.eye(width)[[int(np.argmin(params.utility))]]
-    options = np.stack([in_order, alone, np.full((1, width), 1 / width)])
-    found, _, _ = search(params, options, schedule(in_order, last), np.array([STATIC] * 3))
-    static = found[np.argmin(errors(found, last))]
-
+    static = _best_static(fitted, params, best)
     constant = np.repeat(static, segments, axis=0)
     averaged = best.averaged(ends)
     starts = np.stack([averaged, averaged, constant])
@@ -155,6 +150,32 @@ def optimize_schedule(
         gap=max(0.0, log_excess - max(bound, best.log_excess)),
         steps=steps,
     )
+
+
+def _best_static(fitted: FittedLaw, params: UtilityParams, best: BestFirst) -> np.ndarray:
+    """`[1, P]` the best weights that stay the same after the warm-up.
+
+    Searched at the budget, and at one that needs no shorter search: where the data wear out before it, its best weights
+    are those of any larger budget. Starts are the best order averaged, the best pool, a uniform mix, and the certain
+    optimum of the law with the paper's decay, whose own warm-up follows the weights: as it is, and moved to the same
+    exposures.
+    """
+    width, sizes = len(fitted.pools), fitted.pools.sizes
+    overall = optimize_mix(fitted.with_params(decay_shape=None), best.budget).weights
+    left = np.maximum(best.budget * overall - best.scale * best.warmup, 0.0)
+    last = np.array([best.budget])
+    starts = [best.averaged(last)[0], np.eye(width)[int(np.argmin(params.utility))], np.full(width, 1 / width)]
+    options = np.stack([*starts, overall, left / left.sum()])[:, None]
+
+    def schedule(weights: np.ndarray, ends: np.ndarray) -> Schedule:
+        return Schedule(weights=weights, ends=ends, sizes=sizes, warmup=best.warmup)
+
+    enough = best.scale + np.min(sizes) * max(WHOLE_SEARCH / width / 2 - 2, 1.0)
+    ends = dict.fromkeys([best.budget, min(best.budget, float(enough))])
+    step_sizes = np.array([STATIC] * len(options))
+    found = [search(params, options, schedule(options[0], np.array([end])), step_sizes)[0] for end in ends]
+    tried = np.concatenate(found)
+    return tried[int(np.argmin([evaluate_schedule(params, schedule(each, last)) for each in tried]))]
 
 
 def _text(mix: ScheduledMix) -> str:

@@ -20,7 +20,7 @@ from qqtjax.mix.descent import descend
 from qqtjax.mix.feasible import Feasible
 from qqtjax.mix.programme import solve
 from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate
-from qqtjax.mix.separable import is_separable, separable_terms, total
+from qqtjax.mix.separable import Terms, is_separable, separable_terms, total
 from qqtjax.mix.several import minimise
 from qqtjax.mix.trained_on import from_scratch
 from qqtjax.mix.water_filling import water_fill
@@ -95,7 +95,7 @@ def solve_one(
             weights, *proved = jax.device_get(filled(law, params, sizes, seen, feasible.low, high))
             value, gap = map(float, proved)
         else:
-            parts = [jax.device_get(_terms(each.law, in_doubles(each.params), sizes, seen)) for each in fitteds]
+            parts = [compiled_terms(each, samples_seen) for each in fitteds]
             if not alone:
                 found = minimise(parts, floors, factors, feasible)
                 gap = max(found.objective - found.bound, 0.0)
@@ -150,6 +150,13 @@ def filled(
     terms = separable_terms(law, params, sizes, samples_seen)
     found = water_fill(terms, low, high)
     return found.weights, total(terms, found.weights), found.gap
+
+
+def compiled_terms(fitted: FittedLaw, samples_seen: float) -> Terms:
+    """The functions f_i of a law for which `is_separable`, as numpy arrays in float64."""
+    with jax.enable_x64(True):
+        sizes = np.asarray(fitted.pools.sizes, np.float64)
+        return jax.device_get(_terms(fitted.law, in_doubles(fitted.params), sizes, np.float64(samples_seen)))
 
 
 _terms = partial(jax.jit, static_argnums=0)(separable_terms)
