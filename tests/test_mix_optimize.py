@@ -19,7 +19,7 @@ from qqtjax.laws import EffectiveSamplesParams, FittedLaw, PowerParams, UtilityP
 from qqtjax.mix import Group, Mix, optimize_mix
 from qqtjax.mix.constraints import Constraints
 from qqtjax.mix.feasible import Feasible, violation
-from qqtjax.mix.many import _filled_each
+from qqtjax.mix.many import _filled_each, _filled_in_turn
 from qqtjax.runs import Pools, Run
 
 PAPER = qqt.published("datacomp-tmars")
@@ -244,7 +244,7 @@ def test_batches_are_the_single_answers(rng):
     draws = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf, float) * f for f in (1, 1.05, 0.9)]), UTILITY.params)
     draws = dataclasses.replace(draws, dilution=np.array([1.0, 0.5, 0.0]), amplitude=np.ones(3))
     sizes = UTILITY.pools.sizes * np.array([[1.0], [3.0]])
-    for count in (3, 24):  # 18 problems one after another, 144 at once
+    for count in (3, 90):  # 18 problems in turn, 540 side by side
         budgets = np.geomspace(20e6, 2e9, count)
         many = optimize_mix(UTILITY, budgets, draws=draws, sizes=sizes, max_epochs=70)
         assert many.weights.shape == (3, 2, count, 4)
@@ -255,15 +255,76 @@ def test_batches_are_the_single_answers(rng):
             one = optimize_mix(law, float(budgets[place]), max_epochs=70)
             np.testing.assert_allclose(many.weights[draw, size, place], one.weights, atol=1e-9)
             assert many.error[draw, size, place] == pytest.approx(one.error, rel=1e-12)
-        assert many.proof == "global"
+        assert np.all(many.proof == "global")
+        assert np.all(many.kind == "duality gap")
         assert np.max(many.gap) <= 1e-10
 
 
 def test_new_budgets_are_no_new_program():
-    optimize_mix(UTILITY, np.geomspace(20e6, 2e9, 100))
-    compiled = _filled_each._cache_size()
-    optimize_mix(UTILITY, np.geomspace(30e6, 1e9, 777), caps={NAMES[0]: 0.5})
-    assert _filled_each._cache_size() == compiled
+    for count in (100, 1000):
+        optimize_mix(UTILITY, np.geomspace(20e6, 2e9, count))
+    compiled = _filled_each._cache_size(), _filled_in_turn._cache_size()
+    for count in (7, 130, 777):
+        optimize_mix(UTILITY, np.geomspace(30e6, 1e9, count), caps={NAMES[0]: 0.5})
+    assert (_filled_each._cache_size(), _filled_in_turn._cache_size()) == compiled
+
+
+def test_one_draw_outside_of_what_is_proved_leaves_the_others_proved():
+    draws = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf, float)] * 4), UTILITY.params)
+    draws = dataclasses.replace(draws, dilution=np.array([1.0, 1.02, 0.5, 1.0]))
+    many = optimize_mix(UTILITY, [64e6, 640e6], draws=draws)
+    assert many.proof[:, 0].tolist() == ["global", "local", "global", "global"]
+    assert many.kind[:, 1].tolist() == ["duality gap", "KKT residual", "duality gap", "duality gap"]
+    np.testing.assert_allclose(many.error[0], many.error[3], atol=1e-15)
+    for draw, dilution in enumerate(draws.dilution):
+        one = optimize_mix(UTILITY.with_params(dilution=dilution), 640e6)
+        assert many.error[draw, 1] == pytest.approx(one.error, abs=1e-12)
+    assert many.certificate.count("2 of 8: local") == many.certificate.count("6 of 8: global") == 1
+
+
+def test_many_mixes_as_text_as_data_and_one_by_one(rng):
+    sizes = UTILITY.pools.sizes * np.array([[1.0], [3.0]])
+    many = optimize_mix(UTILITY, [[64e6, 128e6], [256e6, 640e6]], sizes=sizes, max_epochs=60)
+    one = many.at(1, -1, 0)
+    direct = optimize_mix(dataclasses.replace(UTILITY, pools=Pools(NAMES, sizes[1])), 256e6, max_epochs=60)
+    assert str(one) == str(direct)
+    np.testing.assert_allclose(many.weights[1, 1, 0], one.weights, atol=1e-9)
+    for index in [(0, 0), (0, 0, 2), (2, 0, 0)]:
+        with pytest.raises(InputError, match=r"expected a place in an array of shape \(2, 2, 2\)"):
+            many.at(*index)
+    data = json.loads(json.dumps(many.to_dict(), allow_nan=False))
+    np.testing.assert_array_equal(data["weights"], many.weights)
+    assert data["pools"] == list(NAMES)
+    assert data["proof"][0][1] == ["global", "global"]
+    text = str(many)
+    assert "8 problems, 2 x 2 x 2" in text
+    assert "1,0,1" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    longer = str(optimize_mix(UTILITY, np.geomspace(20e6, 2e9, 40)))
+    assert "and 16 more" in longer
+    law = random_law(rng)
+    assert all(len(line) <= 80 for line in str(optimize_mix(law, np.geomspace(1e7, 1e11, 5))).splitlines())
+
+
+@pytest.mark.parametrize("count", [5, 40])
+def test_many_pools_in_turn(count, rng):
+    """More than 32 pools are solved one after another in one compiled call, whatever their number up to 64."""
+    sizes = 10 ** rng.uniform(5, 8, 40)
+    params = dataclasses.replace(
+        UTILITY.params,
+        utility=-rng.uniform(0.1, 0.2, 40),
+        half_life=rng.uniform(1, 20, 40),
+        reference_size=sizes,
+        scale=1e6,
+    )
+    fitted = FittedLaw(laws.utility, params, Pools.of({f"p{place}": size for place, size in enumerate(sizes)}))
+    budgets = sizes.sum() * np.geomspace(1, 30, count)
+    many = optimize_mix(fitted, budgets, max_epochs=40)
+    for place in (0, count // 2, count - 1):
+        one = optimize_mix(fitted, float(budgets[place]), max_epochs=40)
+        np.testing.assert_allclose(many.weights[place], one.weights, atol=1e-8)
+        assert many.error[place] == pytest.approx(one.error, rel=1e-12)
+    assert np.max(many.gap) <= 1e-9
 
 
 def test_an_impossible_budget_among_many_is_named():
@@ -378,6 +439,22 @@ def test_float64_whatever_the_default():
         ({"metric_weights": {"imagenet1k error": 1.0}, "worst_case": True}, "expected one of them"),
         ({"fit": UTILITY.with_params(scale=np.nan)}, "scale is not a number"),
         ({"fit": {}}, "expected a fitted law"),
+        ({"fit": UTILITY.with_params(utility=np.array([-0.1, -np.inf, -1, -1]))}, "utility of pool '10-20 %' is -inf"),
+        ({"fit": UTILITY.with_params(half_life=np.array([1.0, 1.0, 0.0, 1.0]))}, "half_life of pool '20-30 %' is 0: "),
+        ({"fit": UTILITY.with_params(scale=0.0)}, "scale is 0: expected a finite number above 0"),
+        ({"fit": UTILITY.with_params(amplitude=-1.0)}, "amplitude is -1: expected a finite number above 0"),
+        ({"fit": UTILITY.with_params(floor=np.inf)}, "floor is inf: expected a finite number"),
+        ({"fit": UTILITY.with_params(utility=np.array([-0.1, -0.2]))}, r"utility of shape \(2,\)"),
+        ({"budget": None}, "budget None: expected a positive number"),
+        ({"sizes": {NAMES[0]: "12M"}}, "size of pool 'top 10 %' '12M': expected a number"),
+        ({"groups": [1]}, r"groups \[1\]: expected"),
+        ({"groups": {"a": Group(5)}}, "expected Group"),
+        ({"bounds": [1]}, r"bounds \[1\]: expected"),
+        ({"metric_weights": [1.0]}, r"metric_weights \[1.0\]: expected"),
+        ({"seed": -1}, "seed -1: expected a whole number"),
+        ({"seed": "a"}, "seed 'a': expected a whole number"),
+        ({"seen_before": dict.fromkeys(NAMES, 51.2e6), "max_epochs": 4}, "seen_before has used them up"),
+        ({"seen_before": {NAMES[0]: "a"}}, "seen_before of top 10 % 'a': expected a number"),
         ({"draws": 3}, "expected UtilityParams"),
     ],
 )  # fmt: skip

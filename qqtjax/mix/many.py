@@ -8,18 +8,20 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array, lax
 
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.law import Law
 from qqtjax.mix.constraints import Constraints, check
-from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, LOCAL, Certificate, Mixes
+from qqtjax.mix.result import DUALITY_GAP, GLOBAL, Certificate, Mixes
 from qqtjax.mix.separable import is_separable
 from qqtjax.mix.single import filled, in_doubles, solve_one
 from qqtjax.runs import Pools
 
-AT_ONCE = 1024  # problems in one compiled call
-FEW, SMALL = 64, 32  # fewer problems, or larger ones, are solved one after another
+AT_ONCE, IN_TURN = 1024, 64  # problems in one compiled call, side by side or one after another
+FEW, MANY, SMALL = 4, 512, 32  # from so many problems on in compiled calls, and of so few pools side by side
 
 
 def solve_many(
@@ -55,20 +57,27 @@ def solve_many(
     width = len(fitted.pools)
     shape = (*((count,) if draws is not None else ()), *sizes.shape[:-1], *budgets.shape)
     grid = np.indices((count, len(each_size), len(flat))).reshape(3, -1)
+    problems = grid.shape[1]
+    weights, error, gap = np.empty((problems, width)), np.empty(problems), np.empty(problems)
+    kind, proof = np.full(problems, DUALITY_GAP, object), np.full(problems, GLOBAL, object)
+    searched = np.ones(problems, bool)
+    # One draw outside of what is proved leaves the others as they are.
+    certain = np.array([is_separable(fitted.law, _draw(stacked, draw), seen_before) for draw in range(count)])
+    together = np.flatnonzero(certain[grid[0]])
     bounds = None
-    if grid.shape[1] > FEW and width <= SMALL:
-        bounds = bounds_alone(fitted, stacked, each_size, flat, constraints, seen_before)
+    if len(together) >= FEW:
+        kept = jax.tree.map(lambda leaf: leaf[certain], stacked)
+        bounds = bounds_alone(fitted, kept, each_size, flat, constraints, seen_before)
     if bounds is not None:
-        weights, error, gap = _together(fitted.law, stacked, each_size, flat, bounds, grid)
-        error, gap = factor * error, factor * gap
-        proof, kind, searched = GLOBAL, DUALITY_GAP, np.ones(len(error), bool)
-    else:
-        weights, error, proved = one_by_one(
-            fitted, factors, stacked, each_size, flat, constraints, seen_before, starts, seed, grid
+        found = _together(fitted.law, stacked, each_size, flat, bounds, grid[:, together])
+        weights[together], error[together], gap[together] = found[0], factor * found[1], factor * found[2]
+    rest = np.arange(problems) if bounds is None else np.flatnonzero(~certain[grid[0]])
+    if len(rest):
+        weights[rest], error[rest], proved = one_by_one(
+            fitted, factors, stacked, each_size, flat, constraints, seen_before, starts, seed, grid[:, rest]
         )
-        gap, searched = np.array([each.gap for each in proved]), np.array([each.searched for each in proved])
-        proof = GLOBAL if all(each.proof == GLOBAL for each in proved) else LOCAL
-        kind = DUALITY_GAP if all(each.kind == DUALITY_GAP for each in proved) else KKT_RESIDUAL
+        gap[rest], searched[rest] = [each.gap for each in proved], [each.searched for each in proved]
+        kind[rest], proof[rest] = [each.kind for each in proved], [each.proof for each in proved]
     return Mixes(
         pools=Pools(fitted.pools.names, sizes) if sizes.ndim == 1 else fitted.pools,
         samples_seen=flat[grid[2]].reshape(shape),
@@ -76,10 +85,14 @@ def solve_many(
         weights=weights.reshape(*shape, width),
         error=error.reshape(shape),
         gap=gap.reshape(shape),
-        proof=proof,
-        kind=kind,
+        proof=proof.astype(str).reshape(shape),
+        kind=kind.astype(str).reshape(shape),
         searched=searched.reshape(shape),
     )
+
+
+def _draw(params: Any, draw: int | np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: leaf[draw], params)
 
 
 def one_by_one(
@@ -115,7 +128,7 @@ def one_by_one(
     weights, error, proved = np.empty((grid.shape[1], len(fitted.pools))), np.empty(grid.shape[1]), []
     for place, (draw, size, budget) in enumerate(grid.T):
         pools, seen = Pools(fitted.pools.names, sizes[size]), float(budgets[budget])
-        own = jax.tree.map(lambda leaf, draw=draw: leaf[draw], params)
+        own = _draw(params, draw)
         one = dataclasses.replace(fitted, params=own, pools=pools)
         feasible = constraints.bind(pools, seen, seen_before=seen_before)
         check(feasible, pools, seen)
@@ -192,19 +205,35 @@ _filled_each = jax.jit(
 )
 
 
+@partial(jax.jit, static_argnums=0)
+def _filled_in_turn(law: Law, count: Array, *problems: Any) -> tuple[Array, Array, Array]:
+    """The first so many of the problems, one after another: the others cost nothing."""
+    width, dtype = problems[-1].shape, problems[-1].dtype
+
+    def solved(place: Array, done: tuple[Array, ...]) -> tuple[Array, ...]:
+        found = filled(law, *jax.tree.map(lambda leaf: leaf[place], problems))
+        return tuple(all_of.at[place].set(one) for all_of, one in zip(done, found, strict=True))
+
+    nothing = (jnp.zeros(width, dtype), jnp.zeros(width[0], dtype), jnp.zeros(width[0], dtype))
+    return lax.fori_loop(0, count, solved, nothing)
+
+
 def _together(
     law: Law, params: Any, sizes: np.ndarray, budgets: np.ndarray, bounds: Bounds, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`[Q, P]` weights, `[Q]` errors and gaps of the error, in compiled calls of one shape."""
     found = []
+    beside = grid.shape[1] >= MANY and sizes.shape[1] <= SMALL
+    most = AT_ONCE if beside else IN_TURN
     with jax.enable_x64(True):
-        for start in range(0, grid.shape[1], AT_ONCE):
-            part = grid[:, start : start + AT_ONCE]
-            draw, size, budget = np.pad(part, [(0, 0), (0, AT_ONCE - part.shape[1])], mode="edge")
-            own = jax.tree.map(lambda leaf, draw=draw: leaf[draw], params)
+        for start in range(0, grid.shape[1], most):
+            part = grid[:, start : start + most]
+            draw, size, budget = np.pad(part, [(0, 0), (0, most - part.shape[1])], mode="edge")
             high = bounds.caps(sizes[size], budgets[budget])
             low = np.broadcast_to(bounds.low, high.shape)
-            found.append(jax.device_get(_filled_each(law, own, sizes[size], budgets[budget], low, high)))
+            problems = (_draw(params, draw), sizes[size], budgets[budget], low, high)
+            solved = _filled_each(law, *problems) if beside else _filled_in_turn(law, part.shape[1], *problems)
+            found.append(jax.device_get(solved))
     weights, value, gap = (np.concatenate(each)[: grid.shape[1]] for each in zip(*found, strict=True))
     excess = np.exp(-value)
     return weights, params.floor[grid[0]] + excess, excess * -np.expm1(-gap)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -24,7 +25,7 @@ from qqtjax.mix.asked import (
     sizes_of,
     starts_of,
 )
-from qqtjax.mix.constraints import check
+from qqtjax.mix.constraints import Constraints, check
 from qqtjax.mix.feasible import Feasible, active
 from qqtjax.mix.many import solve_many
 from qqtjax.mix.predict import tie_of_pools
@@ -76,7 +77,7 @@ def optimize_mix(
 
     Returns:
         A `Mix`; with an array of budgets, `draws` or `[Z, P]` sizes `Mixes`, of shape draws x sizes x budgets, each
-        axis only where it was given.
+        axis only where it was given; `mixes.at(place)` is the `Mix` of one of them.
 
     Raises:
         InputError: a budget that is not a positive number, an unknown pool, metric or constraint, parameters that
@@ -107,13 +108,53 @@ def optimize_mix(
         if len(laws) > 1:
             raise InputError("several metrics with many budgets, draws or sizes: expected one problem at a time")
         check_draws(draws, first)
-        return solve_many(first, factors, draws, planned, budgets, asked, before, given, seed)
-    pools = Pools(first.pools.names, planned)
+        found = solve_many(first, factors, draws, planned, budgets, asked, before, given, seed)
+        if not found.searched.all():
+            warnings.warn(found.certificate, QQTWarning, stacklevel=2)
+        rest = (factors, draws, planned, budgets, asked, before, given, seed)
+        return dataclasses.replace(found, single=lambda index: _one_of(laws, *rest, index))
+    return _one(laws, factors, planned, float(budgets), asked, before, given, seed)
+
+
+def _one(
+    laws: dict[str, FittedLaw],
+    factors: np.ndarray | None,
+    sizes: np.ndarray,
+    budget: float,
+    asked: Constraints,
+    before: np.ndarray | None,
+    starts: np.ndarray | None,
+    seed: int,
+) -> Mix:
+    pools = Pools(next(iter(laws.values())).pools.names, sizes)
     laws = {name: dataclasses.replace(each, pools=pools) for name, each in laws.items()}
-    feasible = asked.bind(pools, float(budgets), seen_before=before)
-    check(feasible, pools, float(budgets))
-    solved = solve_one(list(laws.values()), factors, float(budgets), feasible, before, given, seed)
-    return _answer(laws, factors, float(budgets), feasible, before, solved)
+    feasible = asked.bind(pools, budget, seen_before=before)
+    check(feasible, pools, budget)
+    solved = solve_one(list(laws.values()), factors, budget, feasible, before, starts, seed)
+    return _answer(laws, factors, budget, feasible, before, solved)
+
+
+def _one_of(
+    laws: dict[str, FittedLaw],
+    factors: np.ndarray | None,
+    draws: Any,
+    sizes: np.ndarray,
+    budgets: np.ndarray,
+    asked: Constraints,
+    before: np.ndarray | None,
+    starts: np.ndarray | None,
+    seed: int,
+    index: tuple[int, ...],
+) -> Mix:
+    """The problem at one place of draws x sizes x budgets, each axis only where it was given."""
+    places = list(index)
+    if draws is not None:
+        draw = places.pop(0)
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[draw], draws)
+        laws = {name: dataclasses.replace(each, params=own) for name, each in laws.items()}
+    if sizes.ndim > 1:
+        sizes = sizes[places.pop(0)]
+    return _one(laws, factors, sizes, float(budgets[tuple(places)]), asked, before, starts, seed)
 
 
 def _scale_warning(laws: Mapping[str, FittedLaw], seen: float) -> str:
@@ -153,7 +194,7 @@ def _answer(
     ]
     if not solved.certificate.searched:
         notes.append(str(solved.certificate))
-        warnings.warn(notes[-1], QQTWarning, stacklevel=3)
+        warnings.warn(notes[-1], QQTWarning, stacklevel=4)
     return Mix(
         law=", ".join(dict.fromkeys(each.law.name for each in laws.values())),
         metric=first.metric if len(laws) == 1 else ("worst metric" if factors is None else "weighted metrics"),

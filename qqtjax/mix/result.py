@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from qqtjax.errors import InputError
 from qqtjax.mix.allocation import whole_samples
 from qqtjax.plain import to_plain
 from qqtjax.runs import Pools
@@ -141,6 +143,8 @@ class Mix:
 class Mixes:
     """The best weights of many problems at once; `...` is draws, sizes and budgets, those that were given.
 
+    What a `Mix` knows beyond this (active constraints, runner-ups, warnings) is found for one of them by `at`.
+
     Attributes:
         pools: the pools.
         samples_seen: `[...]` budgets n.
@@ -148,9 +152,18 @@ class Mixes:
         weights: `[..., P]`, each sums to 1.
         error: `[...]` predicted errors.
         gap: `[...]` as in `Certificate.gap`.
-        proof: "global" or "local", of all of them.
-        kind: "duality gap" or "KKT residual".
+        kind: `[...]` str, "duality gap" or "KKT residual".
+        proof: `[...]` str, "global" or "local".
         searched: `[...]` bool, as in `Certificate.searched`.
+        single: makes the `Mix` of one problem for `at`, or None.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> mixes = qqt.optimize_mix(qqt.published("datacomp-tmars").utility, [64e6, 128e6])
+        >>> mixes.error.round(4).tolist(), mixes.proof.tolist()
+        ([0.7695, 0.7183], ['global', 'global'])
+        >>> mixes.at(1).runner_ups[0].name
+        'best nested filter top 10 %+10-20 %'
     """
 
     pools: Pools
@@ -159,9 +172,10 @@ class Mixes:
     weights: np.ndarray
     error: np.ndarray
     gap: np.ndarray
-    proof: str
-    kind: str
+    kind: np.ndarray
+    proof: np.ndarray
     searched: np.ndarray
+    single: Callable[[tuple[int, ...]], Mix] | None = None
 
     def __len__(self) -> int:
         return len(self.error)
@@ -173,8 +187,38 @@ class Mixes:
 
     @property
     def certificate(self) -> str:
-        """What is known about how good they are, in words, for all of them."""
-        if not self.error.size:
-            return ""
-        worst = float(np.max(self.gap))
-        return str(Certificate(self.kind, worst, None, self.proof, bool(self.searched.all())))
+        """What is known about how good they are, in words: the worst of each kind, and of how many it is."""
+        known = [each.ravel() for each in (self.kind, self.proof, self.searched)]
+        lines = []
+        for kind, proof, searched in dict.fromkeys(zip(*(each.tolist() for each in known), strict=True)):
+            of_them = np.logical_and.reduce([a == b for a, b in zip(known, (kind, proof, searched), strict=True)])
+            worst = str(Certificate(kind, float(np.max(self.gap.ravel()[of_them])), None, proof, searched))
+            lines.append(worst if of_them.all() else f"{of_them.sum()} of {of_them.size}: {worst}")
+        return "; ".join(lines)
+
+    def at(self, *index: int) -> Mix:
+        """One of the problems solved again by itself, with what a `Mix` knows beyond this: active constraints,
+        runner-ups, warnings.
+
+        Args:
+            *index: its place on every axis; negative ones count from the end.
+
+        Raises:
+            InputError: no such place.
+        """
+        shape = self.error.shape
+        inside = len(index) == len(shape) and all(-n <= place < n for place, n in zip(index, shape, strict=True))
+        if not inside or self.single is None:
+            raise InputError(f"at{index}: expected a place in an array of shape {shape}")
+        return self.single(tuple(place % n for place, n in zip(index, shape, strict=True)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as dicts, lists, strings and numbers that strict JSON holds; arrays as nested lists."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "single"}
+        found["pools"] = list(self.pools.names)
+        return {**to_plain(found), "certificate": self.certificate}
+
+    def __str__(self) -> str:
+        from qqtjax.mix.text import many_text
+
+        return many_text(self)

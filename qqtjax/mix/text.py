@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from qqtjax.mix.result import GLOBAL, ROUNDING, Mix
+from qqtjax.mix.result import GLOBAL, ROUNDING, Mix, Mixes
 from qqtjax.text import show_count
 
 WIDTH = 80
@@ -88,6 +88,44 @@ def mixes_text(mixes: Sequence[Mix]) -> str:
     lines += _active(mixes)
     lines += _remarks(mixes, lambda mix: [f"warning: {each}" for each in mix.warnings])
     return "\n".join(lines)
+
+
+def many_text(mixes: Mixes) -> str:
+    """A row for each of the first problems with the shares in percent of the pools that are drawn from most.
+
+    Args:
+        mixes: what `optimize_mix` returned for many budgets, sizes or draws.
+    """
+    shape, count = mixes.error.shape, mixes.error.size
+    weights = mixes.weights.reshape(count, -1)
+    shown = _largest(weights.max(axis=0), MOST_COLUMNS)
+    names = [mixes.pools.names[pool] for pool in shown]
+    heads = (
+        [f"pool {place + 1}" for place in range(len(names))] if any(len(name) >= COLUMN for name in names) else names
+    )
+    others = np.setdiff1d(np.arange(weights.shape[1]), shown)
+    lines = [f"The best mixes of {count} problems" + (f", {' x '.join(map(str, shape))}" if len(shape) > 1 else "")]
+    if heads != names:
+        lines += [line for head, name in zip(heads, names, strict=True) for line in _wrapped(f"{head}: {name}", "  ")]
+    lines += [
+        "",
+        f"{'at':>9}  {'budget':>7}  {'error':>7}  {'gap':>5}"
+        + "".join(f" {head:>{COLUMN - 1}}" for head in heads)
+        + "  rest",
+    ]
+    for place in range(min(count, MOST_POOLS)):
+        index = np.unravel_index(place, shape)
+        gap = max(float(mixes.gap[index]), ROUNDING)
+        rest = _percent(float(weights[place, others].sum()))
+        cells = "".join(f" {_percent(share):>{COLUMN - 1}}" for share in weights[place, shown])
+        lines.append(
+            f"{','.join(map(str, index)):>9}  {_count(float(mixes.samples_seen[index]), 4):>7}"
+            f"  {mixes.error[index]:>7.5f}  {gap:>5.0e}{cells}  {rest:>4}"
+        )
+    if count > MOST_POOLS:
+        lines.append(f"and {count - MOST_POOLS} more")
+    lines += ["", *_wrapped("shares in percent; gap: of the certificate, in error; at: place, for mixes.at(place)")]
+    return "\n".join([*lines, *_wrapped(mixes.certificate)])
 
 
 def _largest(weights: np.ndarray, most: int) -> list[int]:
