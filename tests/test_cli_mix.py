@@ -364,6 +364,7 @@ MISTAKES = [
     ("fit.json --budget 1M --reference web=1", "--reference without a distance", "--max-kl"),
     ("fit.json --budget 1M --reference web=.4 --max-kl 1", "--reference", "sum to 0.4"),
     ("fit.json --budget 1M --reference webb=1 --max-kl 1", "--reference: unknown pool 'webb'", "'web'?"),
+    ("fit.json --budget 1M --reference nofile.json --max-kl 1", "--reference: nofile.json: no such file"),
     ("fit.json --budget 1M --reference fit.json --max-kl 1", "--reference: fit.json: not a mix"),
     ("fit.json --budget 1M --max-kl 1", "--max-kl without --reference"),
     ("fit.json --budget 1M --reference web=1 --l1-penalty -1", "--l1-penalty -1"),

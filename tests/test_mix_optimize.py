@@ -384,6 +384,48 @@ def test_the_answer_names_what_is_active_and_what_else_there_is():
     assert all(len(line) <= 80 for line in str(mix).splitlines())
 
 
+def test_the_best_feasible_choice_stands_beside_a_better_one_that_is_not():
+    mix = optimize_mix(UTILITY, 640e6, caps={NAMES[0]: 0.4})
+    found = {other.name: other for other in mix.runner_ups}
+    assert not found["best nested filter top 10 %+10-20 %"].feasible
+    # Of the nested filters only those of three and four pools keep the best pool below 40 %.
+    nested = found["best feasible nested filter top 10 %+10-20 %+20-30 %"]
+    assert nested.feasible
+    assert list(nested.weights.values()) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    # The best pool alone has more than its share, the second best has not.
+    assert not found["best single pool top 10 %"].feasible
+    assert found["best feasible single pool 10-20 %"].feasible
+    assert mix.error < min(other.error for other in mix.runner_ups if other.feasible)
+    only = optimize_mix(UTILITY, 640e6, caps={NAMES[0]: 0.2})
+    assert not any(other.feasible for other in only.runner_ups if "nested" in other.name)
+
+
+@pytest.mark.parametrize("name", ["utility", "effective_data"])
+def test_runner_ups_are_the_law_s_own_predictions(name, rng):
+    """Pools of infinite size stand alone and in no filter; a reference is compared."""
+    fitted = getattr(PAPER, name)
+    reference = rng.dirichlet(np.ones(4))
+    mix = optimize_mix(fitted, 300e6, reference=reference, max_l1=2.0)
+    assert {other.name.split(" top")[0] for other in mix.runner_ups} == {
+        "best single pool",
+        "best nested filter",
+        "proportional to size",
+        "reference",
+    }
+    for other in mix.runner_ups:
+        assert other.error == pytest.approx(float(fitted.predict(other.weights, 300e6)), rel=1e-12)
+    endless = fitted.with_params(reference_size=np.append(fitted.params.reference_size[:3], np.inf))
+    endless = dataclasses.replace(endless, pools=Pools(NAMES, np.append(fitted.pools.sizes[:3], np.inf)))
+    kinds = {other.name.rsplit(" ", 1)[0] for other in optimize_mix(endless, 300e6).runner_ups}
+    assert "proportional to" not in kinds
+
+
+def test_a_mix_is_a_reference():
+    before = optimize_mix(UTILITY, 64e6)
+    again = optimize_mix(UTILITY, 640e6, reference=before, max_l1=0.0)
+    np.testing.assert_allclose(again.weights, before.weights, atol=1e-9)
+
+
 def test_a_model_that_is_trained_on(rng):
     """Earlier exposure of one pool moves weight to the others; two pools against a grid; zeros are nothing."""
     fitted = UTILITY.with_params(dilution=0.0)

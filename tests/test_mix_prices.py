@@ -346,6 +346,12 @@ def test_a_cap_on_the_best_pool_brings_the_next_in_at_once():
         (lambda: worth_of_new_pool(SHIPPED, 64e6, NewPool(-0.1, 0.0, 1e6)), "half_life"),
         (lambda: worth_of_new_pool(SHIPPED, 64e6, NewPool(-0.1, 5.0, 1e6), size=0), "size"),
         (lambda: entry_budgets(SHIPPED, 1e6), "scale"),
+        (lambda: entry_budgets(SHIPPED, np.nan), "horizon nan: expected a positive number"),
+        (lambda: entry_budgets(SHIPPED, 1e9, {"caps": {}}), "constraints of type dict: expected Constraints"),
+        (lambda: shadow_prices(SHIPPED, 64e6, {"caps": {}}), "constraints of type dict: expected Constraints"),
+        (lambda: shadow_prices(SHIPPED, "a"), "budget 'a': expected a number"),
+        (lambda: shadow_prices(SHIPPED.with_params(half_life=0.0), 64e6), "half_life is 0"),
+        (lambda: worth_of_new_pool(SHIPPED, 64e6, (-0.2, 5, 1e6)), r"expected NewPool\(utility"),
     ],
 )
 def test_what_cannot_be_priced_is_refused(call, words):
