@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
+from qqtjax.laws.repetition import SMALLEST_BUCKET
 from qqtjax.mix.collisions import refuse_empty
 from qqtjax.mix.combined import Combined, combine, epochs_at, is_convex, objective, scanned_to, values_at, work_of
 from qqtjax.mix.feasible import TOLERANCE, Feasible, violation
@@ -22,6 +23,7 @@ from qqtjax.mix.subgradient import search
 GLOBAL, LOCAL = "global: the error is convex in the weights", "local"
 RANDOM_STARTS, MOST_ALONE = 4, 32
 ALIKE = 1e-3  # mixes nearer to each other than this count as one
+SMALLER = 8  # times smaller a budget whose best mix is compared where this one is not searched
 AGREE = 1e-5  # of the value: starts that end so near to the best one agree with it
 
 
@@ -69,8 +71,9 @@ def descend(
 
     From the starts given, a uniform mix, each pool alone and random ones, each brought within the bounds: projected
     subgradients where there are only bounds and penalties, SLSQP else. The best of the mixes that they end at are
-    finished by steps that know the kinks at whole epochs. The result is never worse than a feasible start, whichever
-    it was. Where a law scans too many epochs the search is held to fewer of them, from fewer starts (`mix.scanned`).
+    finished by steps that know the kinks at whole epochs. The result is never worse than a feasible start. Where a law
+    scans too many epochs the search is held to fewer of them, from fewer starts (`mix.scanned`), and where even that is
+    too much the best mix of a smaller budget is compared.
 
     Args:
         fitted: one law, or M laws of the same pools.
@@ -116,7 +119,9 @@ def descend(
     values = objective(combined, options)
     limit = start_limit(combined, least, options[int(np.argmin(values))])
     searched, agreeing = False, 1
-    while True:
+    # Where the least limit on epochs leaves hardly any room there is nothing to search.
+    many = SMALLEST_BUCKET < least < np.inf
+    while not many or work_of(combined, least * RAISED) <= LAST_SEARCH:
         epochs = min(limit, float(epochs_at(combined, feasible.high)))
         work = work_of(combined, epochs)
         if work > LAST_SEARCH:
@@ -130,6 +135,14 @@ def descend(
         if searched:
             break
         limit *= RAISED
+    if many and not searched:
+        less = samples_seen / SMALLER
+        weighing = {"metric_weights": metric_weights, "worst_case": worst_case}
+        of_less = descend(
+            fitted, less, feasible.at(less), **weighing, seen_before=seen_before, starts=starts, seed=seed
+        )
+        near = _feasible_starts(feasible, of_less.weights[None], options[int(np.argmin(values))])
+        options, values = np.concatenate([options, near]), np.concatenate([values, objective(combined, near)])
     weights = options[int(np.argmin(values))]
     convex = is_convex(combined)
     return Descended(
