@@ -451,7 +451,7 @@ def test_many_pools_are_counted_in_one_line():
 
 
 def test_pools_used_up_leave_no_budget():
-    with pytest.raises(InputError, match=r"^no weights satisfy max_epochs 2 of a, b, c: the shares come to 0 or less"):
+    with pytest.raises(InputError, match=r"^no weights satisfy max_epochs 2 of a, b, c: seen_before has used them up"):
         check(Constraints(max_epochs=2), POOLS, BUDGET, seen_before=2 * POOLS.sizes)
 
 
