@@ -161,6 +161,8 @@ def _met(found: Alternatives, place: int, feasible: Feasible) -> bool:
     # Most that violate anything have too much of a pool, which is soon seen.
     if len(members) == 1 and feasible.high[members[0]] < 1 - TOLERANCE:
         return False
+    if feasible.plain and not feasible.low.any() and feasible.high.min() >= 1:
+        return True
     return violation(feasible, found.row(place)) <= TOLERANCE
 
 

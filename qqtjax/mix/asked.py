@@ -39,9 +39,12 @@ def check_numbers(whose: str, params: Any, names: Sequence[str] = ()) -> None:
         if value is None:
             continue
         found = numbers(f"{whose} {field.name}", value)
+        positive, finite = (ours and field.name in names_of for names_of in (POSITIVE, FINITE))
+        least, most = np.min(found, initial=np.inf), np.max(found, initial=-np.inf)  # NaN where one is
+        if -np.inf < least and most < np.inf and (least > 0 or not positive):
+            continue
         if np.any(np.isnan(found)):
             raise InputError(f"{whose} {field.name} is not a number: fit it again")
-        positive, finite = (ours and field.name in names_of for names_of in (POSITIVE, FINITE))
         wrong = (positive & (found <= 0)) | (finite & np.isinf(found))
         if wrong.any():
             place = np.argwhere(wrong)[0]
