@@ -69,17 +69,15 @@ class Partition:
             raise InputError(f"pool indices of type {rows.dtype}: expected whole numbers")
         if not len(names):
             raise InputError("no pools: expected at least one name")
-        twice = (
-            [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
-            if len(set(names)) < len(names)
-            else []
-        )
-        if twice:
-            raise InputError(f"two pools are named {twice[0]!r}: expected distinct names")
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise InputError(f"two pools are named {name!r}: expected distinct names")
+            seen.add(name)
         wrong = np.flatnonzero((rows < NO_POOL) | (rows >= len(names)))
         if len(wrong):
             raise InputError(
-                f"sample {wrong[0]}: pool index {rows[wrong[0]]}, expected -1 (in no pool) or one of 0 to {len(names) - 1}"
+                f"sample {wrong[0]}: pool index {rows[wrong[0]]}, expected 0 to {len(names) - 1}, or -1 for none"
             )
         rows = rows.astype(np.int32)
         sizes = np.bincount(rows[rows >= 0], minlength=len(names)).astype(np.float64)
