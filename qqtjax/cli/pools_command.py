@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from qqtjax.cli.helping import Group
+from qqtjax.cli import pools_flexrand, pools_quantile, pools_select
+from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 
 NEXT = """What to do next:
@@ -17,3 +18,14 @@ pools = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
 def _pools(context: typer.Context) -> Answer | None:
     """From scores or embeddings to pools, and from a plan to the samples to keep."""
     return Answer(context.get_help(), False) if context.invoked_subcommand is None else None
+
+
+pools.command("quantile", cls=Command, short_help="Pools by quantiles of a score.", epilog=pools_quantile.EXAMPLES)(
+    pools_quantile.quantile
+)
+pools.command(
+    "flexrand", cls=Command, short_help="Random easy and hard samples of each class.", epilog=pools_flexrand.EXAMPLES
+)(pools_flexrand.flexrand)
+pools.command("select", cls=Command, short_help="From a plan or rule to samples.", epilog=pools_select.EXAMPLES)(
+    pools_select.select
+)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.pools.partition import Partition, pool_column
+from qqtjax.plain import to_plain
+from qqtjax.pools.partition import Partition, pool_column, text_table
 from qqtjax.pools.stored import write_columns
-from qqtjax.text import did_you_mean, show_count
+from qqtjax.text import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 SCHEMA, SCHEMA_VERSION = "qqtjax.selection", 1
 Order = Literal["hardest", "easiest", "random"]
 ORDERS = ("hardest", "easiest", "random")
-SHOWN = 30  # pools in the printed table; the rest are summed up
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Selection:
             "kept": len(self.rows),
             "removed": len(self.partition) - len(self.rows),
             "in_no_pool": int(np.sum(self.partition.index < 0)),
-            "pools": self.report().to_dict("records"),
+            "pools": to_plain(self.report().to_dict("records")),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -112,16 +112,12 @@ class Selection:
         write_columns(columns, about, path)
 
     def __str__(self) -> str:
-        table = self.report()
-        shown = table.head(SHOWN)
-        formats = {name: "{:,.0f}".format for name in ("pool_size", "kept", "removed")}
+        formats: dict[str, Any] = {name: "{:,.0f}".format for name in ("pool_size", "kept", "removed")}
         formats |= {"share_kept": "{:.1%}".format, "epochs": "{:.3g}".format}
-        text = shown.to_string(index=False, formatters={name: formats[name] for name in table.columns[1:]})
-        if len(table) > SHOWN:
-            text += f"\n.. and {len(table) - SHOWN} more pools"
+        text = text_table(self.report(), formats)
         total, kept = len(self.partition), len(self.rows)
         share = kept / total
-        return f"{text}\nkept {kept:,} of {show_count(total)} samples ({share:.1%}), removed {total - kept:,}"
+        return f"{text}\nkept {kept:,} of {total:,} samples ({share:.1%}), removed {total - kept:,}"
 
 
 def draw(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.plain import to_plain
 from qqtjax.pools.stored import parquet, read_columns, write_columns
 from qqtjax.runs import Pools
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "qqtjax.partition", 1
 NO_POOL = -1
+SHOWN = 30  # pools in a printed table
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,6 +137,38 @@ class Partition:
         empty = np.full(len(names), np.nan)
         return pd.DataFrame({"pool": names, "pool_size": self.counts[full], "samples_seen": empty, "error": empty})
 
+    def report(self) -> DataFrame:
+        """One row a pool: `pool, pool_size, share`, and `lowest, highest` score where there are scores (NaN: empty)."""
+        import pandas as pd
+
+        table = pd.DataFrame(
+            {"pool": self.pools.names, "pool_size": self.counts, "share": self.counts / max(len(self), 1)}
+        )
+        if self.scores is None:
+            return table
+        ends = np.full((2, len(self.pools) + 1), [[np.inf], [-np.inf]])  # the last one is what -1 picks
+        np.minimum.at(ends[0], self.index, self.scores)
+        np.maximum.at(ends[1], self.index, self.scores)
+        lowest, highest = np.where(np.isfinite(ends), ends, np.nan)[:, :-1]
+        return table.assign(lowest=lowest, highest=highest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pools as plain data that strict JSON holds; which sample is where is what `save` writes."""
+        return {
+            "samples": len(self),
+            "in_no_pool": int(np.sum(self.index < 0)),
+            "pools": to_plain(self.report().to_dict("records")),
+        }
+
+    def __str__(self) -> str:
+        table = self.report()
+        formats: dict[str, Any] = {"pool_size": "{:,.0f}".format, "share": "{:.1%}".format}
+        formats |= {name: "{:.6g}".format for name in ("lowest", "highest")}
+        text = text_table(table, formats)
+        outside = int(np.sum(self.index < 0))
+        rest = f", {outside:,} in no pool" if outside else ""
+        return f"{text}\n{len(self):,} samples in {len(self.pools)} pools{rest}"
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as Parquet: columns `sample` (id or row number), `pool` (null: in none) and, if any, `score`.
 
@@ -194,6 +228,13 @@ class Partition:
         if self.ids is not None:
             return self.ids if rows is None else self.ids[rows]
         return np.arange(len(self)) if rows is None else rows
+
+
+def text_table(table: DataFrame, formats: dict[str, Any]) -> str:
+    """The first pools of a table as text; the others are counted."""
+    shown = table.head(SHOWN)
+    text = shown.to_string(index=False, formatters={name: formats[name] for name in table.columns if name in formats})
+    return text if len(table) <= SHOWN else f"{text}\n.. and {len(table) - SHOWN} more pools"
 
 
 def pool_column(index: np.ndarray, names: tuple[str, ...]) -> Any:

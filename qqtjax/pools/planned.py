@@ -60,12 +60,14 @@ def planned_counts(partition: Partition, mix: Mix | Mapping[str, float], samples
         ([2, 2], [3.0, 1.0])
     """
     if isinstance(mix, Mix):
-        _compare_sizes(partition, mix)
+        for name, size, share in zip(mix.pools.names, mix.pools.sizes, mix.weights, strict=True):
+            if share > 0:
+                warn_of_size(name, size, int(partition.counts[partition.pools.index(name)]))
         samples_seen = mix.samples_seen if samples_seen is None else samples_seen
         mix = dict(zip(mix.pools.names, mix.weights.tolist(), strict=True))
     if samples_seen is None or not 1 <= samples_seen < np.inf:
         raise InputError(f"samples seen {samples_seen}: expected the budget, at least one sample")
-    weights = partition.pools.weights(mix)
+    weights = partition.pools.weights({name: share for name, share in mix.items() if share != 0})
     samples = np.array(whole_samples(weights, round(samples_seen)))
     sizes = partition.counts
     gone = np.flatnonzero((samples > 0) & (sizes == 0))
@@ -108,13 +110,6 @@ def select_planned(
     planned = planned_counts(partition, mix, samples_seen)
     drawn = draw(partition, planned.unique, order, seed)
     return Selection(partition, drawn.rows, planned.epochs)
-
-
-def _compare_sizes(partition: Partition, mix: Mix) -> None:
-    """Warn of pools that have another size here than in the mix."""
-    for name, size in zip(mix.pools.names, mix.pools.sizes, strict=True):
-        here = partition.counts[partition.pools.index(name)]
-        warn_of_size(name, size, here)
 
 
 def warn_of_size(name: str, planned: float, here: int) -> None:
