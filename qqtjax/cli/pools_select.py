@@ -113,30 +113,37 @@ def select(
         partition = Partition.load(pools)
         sizes = partition.counts
         say("choosing samples")
-        with words.naming(used[0]):
-            if plan is not None:
-                choice = chosen(plan, budget, option)
+        if plan is not None:
+            choice = chosen(plan, budget, option)
+            with words.naming("--plan"):
                 for name, size in choice.sizes.items():
                     if choice.weights.get(name):
                         warn_of_size(name, size, int(sizes[partition.pools.index(name)]))
                 kept = select_planned(partition, choice.weights, choice.samples_seen, way, seed)
-            elif counts is not None:
-                kept = draw(partition, words.shares(counts, "--counts", partition.pools.names), way, seed)
-            elif keep is not None:
-                total = round(_share(keep) * int(sizes.sum()))
-                floor = 0.0 if balance is None else words.number(balance, "--balance")
-                kept = draw(partition, uniform_counts(sizes, total, floor), way, seed)
-            elif top is not None:
-                kept = draw(partition, top_counts(partition, _share(top)), "hardest")
-            else:
-                kept = draw(partition, above_counts(partition, words.number(str(at_least), "--at-least")), "hardest")
+        elif counts is not None:
+            wanted = words.shares(counts, "--counts", partition.pools.names)
+            with words.naming("--counts"):
+                kept = draw(partition, wanted, way, seed)
+        elif keep is not None:
+            total = round(_share(keep, "--keep") * int(sizes.sum()))
+            floor = 0.0 if balance is None else _share(balance, "--balance")
+            kept = draw(partition, uniform_counts(sizes, total, floor), way, seed)
+        else:
+            name = used[0]
+            share = words.number(str(at_least), name) if top is None else _share(top, name)
+            with words.naming(name):
+                wanted = (above_counts if top is None else top_counts)(partition, share)
+            kept = draw(partition, wanted, "hardest")
     return p.answer(SCHEMA, kept, kept.to_dict(), output, json)
 
 
-def _share(text: str) -> float:
+def _share(text: str, option: str) -> float:
+    """A share that an option names."""
     from qqtjax.pools.rounding import checked_share
 
-    return checked_share(words.number(text, "share"), "share")
+    share = words.number(text, option)
+    with words.naming(option):
+        return checked_share(share, "share")
 
 
 def chosen(path: str, budget: str | None, option: str | None) -> Choice:

@@ -121,7 +121,7 @@ class Selection:
 
 
 def draw(
-    partition: Partition, counts: Mapping[str, int] | ArrayLike, order: Order = "random", seed: int = 0
+    partition: Partition, counts: Mapping[str, float] | ArrayLike, order: Order = "random", seed: int = 0
 ) -> Selection:
     """Keep so many samples of each pool: the hardest, the easiest, or random ones without replacement.
 
@@ -163,7 +163,7 @@ def draw(
     return Selection(partition, first_of_each_pool(partition.index, key, partition.counts, wanted))
 
 
-def checked_counts(partition: Partition, counts: Mapping[str, int] | ArrayLike) -> np.ndarray:
+def checked_counts(partition: Partition, counts: Mapping[str, float] | ArrayLike) -> np.ndarray:
     """`[P]` int64 of counts that the pools can give.
 
     Raises:
