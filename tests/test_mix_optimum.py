@@ -18,7 +18,7 @@ from qqtjax.mix.separable import utility_terms
 from qqtjax.runs import Run
 
 SHIPPED = published("datacomp-tmars").utility
-POOLS, PROBLEMS = 16, 120
+POOLS, PROBLEMS = 16, 60
 NO_LIMIT = np.float64(1e12)
 SIZES = np.asarray(SHIPPED.pools.sizes)
 
