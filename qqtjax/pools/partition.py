@@ -273,5 +273,5 @@ def _distinct(ids: np.ndarray, length: int) -> np.ndarray:
     values, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if len(values) < length:
         place = int(np.flatnonzero(counts > 1)[0])
-        raise InputError(f"sample {first[place]}: its id {values[place]!r} is given {counts[place]} times")
+        raise InputError(f"sample {first[place]}: its id {values[place].item()!r} is given {counts[place]} times")
     return ids
