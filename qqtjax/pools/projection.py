@@ -52,9 +52,23 @@ def project(target: ArrayLike, lower: ArrayLike, upper: ArrayLike, total: ArrayL
     return _project(target, low, high, total.astype(dtype))
 
 
+def _sorted_as_whole_numbers(values: Array) -> Array:
+    """Floats sorted by their bits, which XLA does several times faster on a CPU than by its own order of floats."""
+    whole = jnp.int64 if values.dtype == jnp.float64 else jnp.int32
+
+    def flipped(bits: Array) -> Array:
+        """Negative floats rise where their bits fall: all but the sign is turned over, and back."""
+        return jnp.where(bits < 0, bits ^ jnp.iinfo(whole).max, bits)
+
+    bits = jnp.sort(flipped(lax.bitcast_convert_type(values, whole)))
+    return lax.bitcast_convert_type(flipped(bits), values.dtype)
+
+
 @jax.custom_jvp
 def _project(target: Array, lower: Array, upper: Array, total: Array) -> Array:
-    points = jnp.sort(jnp.concatenate([lower - target, upper - target]))
+    points = lax.platform_dependent(
+        jnp.concatenate([lower - target, upper - target]), cpu=_sorted_as_whole_numbers, default=jnp.sort
+    )
 
     def total_at(shift: Array) -> Array:
         return jnp.sum(jnp.clip(target + shift, lower, upper))
