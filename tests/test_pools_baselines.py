@@ -45,7 +45,7 @@ def test_herding_keeps_the_mean_better_than_random_draws(rng: np.random.Generato
     x = rng.normal(size=(300, 8))
     off = np.linalg.norm(x[herding(x, 20) < 20].mean(axis=0) - x.mean(axis=0))
     random = [np.linalg.norm(x[rng.permutation(300)[:20]].mean(axis=0) - x.mean(axis=0)) for _ in range(200)]
-    assert off < 0.2 * min(random)
+    assert off < min(random) / 3
 
 
 @pytest.mark.usefixtures("x64")
@@ -162,7 +162,7 @@ def test_losses_are_those_before_the_step(blobs: tuple):
 
 def test_every_sample_is_visited_once_an_epoch_and_a_step_is_the_mean_over_its_batch():
     """With losses that are linear in one weight, an epoch of SGD moves it by the sum of the batches' mean gradients."""
-    x = np.arange(1.0, 8.0, dtype=np.float32)[:, None]
+    x = np.arange(1.0, 8.0, dtype=np.float32)[:, None] ** 2
     y = np.array([0, 1, 0, 1, 0, 1, 0])
     moved = short_runs(
         lambda w, rows: jnp.concatenate([rows * w, jnp.zeros_like(rows)], axis=1) * 1e-3,
@@ -177,10 +177,8 @@ def test_every_sample_is_visited_once_an_epoch_and_a_step_is_the_mean_over_its_b
     # At w = 0 a sample's gradient is x (1/2 - [y = 0]) / 1000; batches have 3, 3 and 1 samples.
     np.testing.assert_allclose(epoch.loss[0], np.log(2), atol=1e-4)
     gradient = x[:, 0] * (0.5 - (y == 0)) * 1e-3
-    order = jax.random.permutation(
-        jax.random.split(jax.random.fold_in(jax.random.split(jax.random.key(0))[1], 0), 1)[0], 7
-    )
-    parts = np.split(gradient[np.asarray(order)], [3, 6])
+    order = np.random.default_rng([0, 0, 0]).permutation(7)  # seed, epoch, model
+    parts = np.split(gradient[order], [3, 6])
     np.testing.assert_allclose(epoch.params[0], -sum(part.mean() for part in parts), rtol=1e-3)
 
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import qqtjax as qqt
 from qqtjax.pools import assignment, chunks
 from qqtjax.pools.assignment import assign
 from qqtjax.pools.chunks import MOST_ROWS, Chunks, local_mesh
+from qqtjax.pools.complexity import _inter_distance
 from qqtjax.pools.embeddings import Embeddings
-from qqtjax.pools.kmeans import kmeans, split_largest
+from qqtjax.pools.kmeans import _added, _labelled, _moved, _Totals, _zeros, kmeans, split_largest
+from qqtjax.pools.semdedup import _largest_before
 
 WIDTH, BLOCK = 6, MOST_ROWS
 LEAST = 3 * BLOCK * WIDTH * 4  # bytes of memory, three blocks
@@ -75,7 +78,7 @@ def test_the_bits_do_not_depend_on_devices(planted: np.ndarray, monkeypatch: pyt
     assert len(jax.local_devices()) == 2
     both = kmeans(planted, 9, seed=4, passes=5)
     shared = assign(planted, both.centroids)
-    one = jax.sharding.Mesh(np.array(jax.local_devices()[:1]), (chunks.AXIS,))
+    one = Mesh(np.array(jax.local_devices()[:1]), (chunks.AXIS,))
     monkeypatch.setattr("qqtjax.pools.kmeans.local_mesh", lambda: one)
     monkeypatch.setattr(assignment, "local_mesh", lambda: one)
     alone = kmeans(planted, 9, seed=4, passes=5)
@@ -86,8 +89,6 @@ def test_the_bits_do_not_depend_on_devices(planted: np.ndarray, monkeypatch: pyt
 
 def test_a_pass_over_the_devices_has_one_small_reduction(planted: np.ndarray) -> None:
     """Nothing of the size of the rows is sent: the program of a chunk has no collective at all."""
-    from qqtjax.pools.kmeans import _added, _moved, _zeros
-
     mesh = local_mesh()
     with jax.enable_x64(True):
         chunk = next(iter(Chunks(Embeddings.of(planted), 1e9, mesh, BLOCK)))
@@ -290,17 +291,18 @@ def test_centroids_of_another_width_are_refused(planted: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_a_pass_lowers_for_accelerators(platform: str) -> None:
-    from jax.sharding import Mesh
-
-    from qqtjax.pools.kmeans import _added, _Totals
-
+def test_every_kernel_lowers_for_accelerators(platform: str) -> None:
     mesh = Mesh(np.array(jax.devices()[:1]), (chunks.AXIS,))
+    shape = jax.ShapeDtypeStruct
+    totals = _Totals(shape((1, 9, 6), np.int64), shape((1, 9), np.int64), shape((1,), np.int64))
+    blocks, centroids = shape((1, 2, BLOCK, 6), np.float32), shape((9, 6), np.float32)
+    programs = (
+        (lambda *each: _added(mesh, *each), (totals, blocks, shape((1,), np.int32), centroids)),
+        (_moved, (totals, centroids)),
+        (lambda *each: _labelled(mesh, *each), (blocks, centroids)),
+        (lambda each: _inter_distance(each, 3), (shape((9, 6), np.float64),)),
+        (_largest_before, (shape((4, 512, 6), np.float32), shape((), np.int32))),
+    )
     with jax.enable_x64(True):
-        shape = jax.ShapeDtypeStruct
-        totals = _Totals(shape((1, 9, 6), np.int64), shape((1, 9), np.int64), shape((1,), np.int64))
-        arguments = (shape((1, 2, BLOCK, 6), np.float32), shape((1,), np.int32), shape((9, 6), np.float32))
-        exported = jax.export.export(jax.jit(lambda *each: _added(mesh, *each)), platforms=[platform])(
-            totals, *arguments
-        )
-    assert exported.platforms == (platform,)
+        for program, arguments in programs:
+            assert jax.export.export(jax.jit(program), platforms=[platform])(*arguments).platforms == (platform,)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array, lax, tree_util
 
 from qqtjax.errors import InputError
 from qqtjax.pools.masks import Capacities, Geometric, Maskable, kernels, masked, masks_of
@@ -54,7 +55,8 @@ def mean_masked_loss(
         DLC(x) = 1/f sum_s L(M_s * theta, x)
 
     Args:
-        loss: `(params, batch) -> [B]`, the loss of each row of a batch (L).
+        loss: `(params, batch) -> [B]`, the loss of each row of a batch (L). It is compiled once; arrays of its own
+            can change between calls as those of a `jax.tree_util.Partial`.
         params: frozen parameters (theta), a pytree of arrays.
         data: a pytree of arrays with N rows each, NumPy's memory maps among them; a batch has its structure.
         capacities: `Geometric()` as released, `Linear()` as in the paper, or f shares.
@@ -79,24 +81,17 @@ def mean_masked_loss(
         >>> mean_masked_loss(squared, params, {"x": np.eye(2)}, capacities=[1.0, 0.5]).scores
         array([4. , 0.5])
     """
-    count, size = rows_of(data), _positive(rows, "rows")
-    size = min(size, count)
+    count = rows_of(data)
+    size = batch_size(rows, count)
     params = jax.tree.map(jnp.asarray, params)
     masks = masks_of(params, capacities, maskable=maskable, per_layer=per_layer)
     threshold, cut = jnp.asarray(masks.threshold), jnp.asarray(masks.cut)
     at_once = min(_positive(together, "together"), len(masks))
-
-    @jax.jit
-    def losses(params: Any, threshold: Array, cut: Array, batch: Any) -> Array:
-        def under(mask: tuple[Array, Array]) -> Array:
-            return loss(masked(params, masks.places, *mask), batch)
-
-        return lax.map(under, (threshold, cut), batch_size=at_once if at_once > 1 else None)
-
+    rule = tree_util.Partial(loss)
     scores = np.empty(count, np.float64)
     kept = []
     for start in range(0, count, size):
-        found = np.asarray(losses(params, threshold, cut, batch_at(data, start, size)))
+        found = np.asarray(_losses(masks.places, at_once, rule, params, threshold, cut, batch_at(data, start, size)))
         if found.shape != (len(masks), size):
             raise InputError(f"loss of shape {found.shape[1:]}: expected one number for each of {size} rows")
         found = found[:, : count - start]
@@ -107,6 +102,18 @@ def mean_masked_loss(
         if progress is not None:
             progress(min(start + size, count), count)
     return DLC(scores, masks.capacities, np.concatenate(kept, axis=1) if keep_losses else None)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _losses(
+    places: tuple[int, ...], together: int, loss: Any, params: Any, threshold: Array, cut: Array, batch: Any
+) -> Array:
+    """`[f, B]` losses of one batch under every mask; compiled once for a loss, however often it is called."""
+
+    def under(mask: tuple[Array, Array]) -> Array:
+        return loss(masked(params, places, *mask), batch)
+
+    return lax.map(under, (threshold, cut), batch_size=together if together > 1 else None)
 
 
 def rows_of(data: Any) -> int:
@@ -121,6 +128,15 @@ def rows_of(data: Any) -> int:
     if not found or found[0] == 0:
         raise InputError("no rows: expected arrays of at least one sample")
     return found[0]
+
+
+def batch_size(rows: int, count: int) -> int:
+    """Rows of a batch, where there are so many.
+
+    Raises:
+        InputError: not a whole number of at least 1.
+    """
+    return min(_positive(rows, "rows"), count)
 
 
 def batch_at(data: Any, start: int, size: int) -> Any:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array, lax
+from jax import Array, lax, tree_util
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.pools.dlc import DLC, ROWS, Progress, batch_at, mean_masked_loss, rows_of
+from qqtjax.pools.dlc import DLC, ROWS, Progress, batch_at, batch_size, mean_masked_loss, rows_of
 from qqtjax.pools.masks import Capacities, Geometric, Maskable, kernels
 
 NEAREST = 1e-12  # least squared distance, so that its inverse stays finite
@@ -36,8 +38,8 @@ def inverse_distance(features: Array, centroids: Array, labels: Array) -> Array:
 
     Example:
         >>> loss = inverse_distance(jnp.array([[3.0, 0.0]]), jnp.array([[1.0, 0.0], [7.0, 0.0]]), jnp.array([0]))
-        >>> loss.round(4)  # log(1 + exp(1/4 - 1/2))
-        Array([0.5759], dtype=float32)
+        >>> round(float(loss[0]), 4)  # log(1 + exp(1/4 - 1/2))
+        0.5759
     """
     return optax.softmax_cross_entropy_with_integer_labels(lax.rsqrt(_squared(features, centroids)), labels)
 
@@ -77,6 +79,11 @@ def pooled(features: Array) -> Array:
     return features.mean(axis=tuple(range(1, features.ndim - 1))) if features.ndim > 2 else features
 
 
+@partial(jax.jit, static_argnums=0)
+def _features(apply: Callable[[Any, Any], Array], params: Any, batch: Any) -> Array:
+    return pooled(apply(params, batch))
+
+
 def class_centroids(
     apply: Callable[[Any, Any], Array], params: Any, inputs: Any, labels: ArrayLike, rows: int = ROWS
 ) -> np.ndarray:
@@ -96,11 +103,10 @@ def class_centroids(
         InputError: features that are not finite (the row is named), or without an axis for them.
     """
     count, labels = rows_of((inputs, labels)), np.asarray(labels)
-    size = min(rows, count)
-    features = jax.jit(lambda params, batch: pooled(apply(params, batch)))
+    size = batch_size(rows, count)
     total = None
     for start in range(0, count, size):
-        found = np.asarray(features(params, batch_at(inputs, start, size)), np.float64)[: count - start]
+        found = np.asarray(_features(apply, params, batch_at(inputs, start, size)), np.float64)[: count - start]
         if found.ndim != 2:
             raise InputError(f"features of shape {found.shape}: expected a row of them for each sample")
         bad = ~np.isfinite(found).all(axis=1)
@@ -110,6 +116,20 @@ def class_centroids(
         np.add.at(total, labels[start : start + size], found)
     assert total is not None  # there is at least one row
     return total / np.bincount(labels)[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _ToCentroids:
+    """The loss of a batch; equal for equal functions, so that it is compiled once."""
+
+    apply: Callable[[Any, Any], Array]
+    loss: Callable[[Array, Array, Array], Array]
+
+    def __call__(self, centroids: Array, params: Any, batch: Any) -> Array:
+        features = pooled(self.apply(params, batch[0]))
+        if features.ndim != 2 or features.shape[1] != centroids.shape[1]:
+            raise InputError(f"features of shape {features.shape}: expected {centroids.shape[1]} for each sample")
+        return self.loss(features, centroids.astype(features.dtype), batch[1])
 
 
 def dlc_scores(
@@ -173,16 +193,8 @@ def dlc_scores(
         raise InputError(f"labels: {len(classes)} class, expected at least two")
     else:
         centroids = class_centroids(apply, params, inputs, index, rows)
-    middle = jnp.asarray(centroids)
-
-    def of_batch(params: Any, batch: Any) -> Array:
-        features = pooled(apply(params, batch[0]))
-        if features.ndim != 2 or features.shape[1] != middle.shape[1]:
-            raise InputError(f"features of shape {features.shape}: expected {middle.shape[1]} for each sample")
-        return loss(features, middle.astype(features.dtype), batch[1])
-
     return mean_masked_loss(
-        of_batch,
+        tree_util.Partial(_ToCentroids(apply, loss), jnp.asarray(centroids)),
         params,
         (inputs, index),
         capacities=capacities,

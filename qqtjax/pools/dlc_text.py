@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.pools.dlc import DLC, Progress, mean_masked_loss, rows_of
+from qqtjax.pools.dlc import DLC, Progress, mean_masked_loss
 from qqtjax.pools.masks import Capacities, Geometric, Maskable, kernels
 
 # Released for language models: three masks, each keeping .8 of what the last one kept.
@@ -42,6 +43,16 @@ def response_loss(logits: Array, tokens: Array, response: Array) -> Array:
     of_next = jnp.take_along_axis(likely, tokens[:, 1:, None], axis=-1)[..., 0]
     counts = response[:, 1:].astype(of_next.dtype)
     return -jnp.sum(of_next * counts, axis=1) / jnp.sum(counts, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfResponse:
+    """The loss of a batch; equal for equal functions, so that it is compiled once."""
+
+    apply: Callable[[Any, Any], Array]
+
+    def __call__(self, params: Any, batch: Any) -> Array:
+        return response_loss(self.apply(params, batch[0]), *batch)
 
 
 def dlc_response_scores(
@@ -102,13 +113,8 @@ def dlc_response_scores(
     empty = ~chosen[:, 1:].any(axis=1)
     if empty.any():
         raise InputError(f"row {int(empty.argmax())}: no token of a response behind the first token")
-    rows_of((words, chosen))
-
-    def of_batch(params: Any, batch: Any) -> Array:
-        return response_loss(apply(params, batch[0]), *batch)
-
     return mean_masked_loss(
-        of_batch,
+        _OfResponse(apply),
         params,
         (words.astype(np.int32), chosen.astype(bool)),
         capacities=capacities,

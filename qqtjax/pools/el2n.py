@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +16,8 @@ from jax.typing import ArrayLike
 from qqtjax.pools.dlc import rows_of
 from qqtjax.pools.dlc_classes import numbered
 from qqtjax.pools.short_runs import BATCH, Apply, Init, short_runs
+
+Norm = Callable[[Apply, Any, Any, Array], Array]
 
 
 def el2n(
@@ -87,18 +91,19 @@ def _as_batch(sample: Any) -> Any:
 
 
 def _after(
-    norm: Any, apply: Apply, init: Init, inputs: Any, labels: ArrayLike, epochs: int, models: int, how: Any
+    norm: Norm, apply: Apply, init: Init, inputs: Any, labels: ArrayLike, epochs: int, models: int, how: Any
 ) -> np.ndarray:
     """`[N]` mean norm over the models of a short run."""
     targets = jnp.asarray(numbered(labels, rows_of(inputs))[1])
     inputs = jax.tree.map(jnp.asarray, inputs)
     *_, last = short_runs(apply, init, inputs, labels, epochs=epochs, models=models, **how)
 
-    @jax.jit
-    def scored(params: Any, inputs: Any, targets: Array) -> Array:
-        def of_model(own: Any) -> Array:
-            return lax.map(lambda row: norm(apply, own, *row), (inputs, targets), batch_size=BATCH)
+    return np.asarray(_scored(norm, apply, last.params, inputs, targets), np.float64)
 
-        return lax.map(of_model, params).mean(axis=0)
 
-    return np.asarray(scored(last.params, inputs, targets), np.float64)
+@partial(jax.jit, static_argnums=(0, 1))
+def _scored(norm: Norm, apply: Apply, params: Any, inputs: Any, targets: Array) -> Array:
+    def of_model(own: Any) -> Array:
+        return lax.map(lambda row: norm(apply, own, *row), (inputs, targets), batch_size=BATCH)
+
+    return lax.map(of_model, params).mean(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -92,16 +93,17 @@ def trained_complexity(
     targets = jnp.asarray(numbered(labels, rows_of(inputs))[1])
     inputs = jax.tree.map(jnp.asarray, inputs)
 
-    def of_sample(params: Any, sample: Any, target: Array) -> Array:
-        logits = apply(params, jax.tree.map(lambda each: each[None], sample))[0]
+    runs = short_runs(apply, init, inputs, labels, epochs=epochs, models=models, **how)
+    return np.mean([np.asarray(_losses(apply, each.params, inputs, targets), np.float64) for each in runs], axis=0)
+
+
+@partial(jax.jit, static_argnums=0)
+def _losses(apply: Apply, params: Any, inputs: Any, targets: Array) -> Array:
+    def of_sample(own: Any, sample: Any, target: Array) -> Array:
+        logits = apply(own, jax.tree.map(lambda each: each[None], sample))[0]
         return optax.softmax_cross_entropy_with_integer_labels(logits, target)
 
-    @jax.jit
-    def losses(params: Any, inputs: Any, targets: Array) -> Array:
-        def of_model(own: Any) -> Array:
-            return lax.map(lambda row: of_sample(own, *row), (inputs, targets), batch_size=BATCH)
+    def of_model(own: Any) -> Array:
+        return lax.map(lambda row: of_sample(own, *row), (inputs, targets), batch_size=BATCH)
 
-        return lax.map(of_model, params).mean(axis=0)
-
-    runs = short_runs(apply, init, inputs, labels, epochs=epochs, models=models, **how)
-    return np.mean([np.asarray(losses(each.params, inputs, targets), np.float64) for each in runs], axis=0)
+    return lax.map(of_model, params).mean(axis=0)

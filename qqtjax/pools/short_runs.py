@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ class Epoch(NamedTuple):
     correct: Array
 
 
+@cache
 def default_optimizer() -> optax.GradientTransformation:
     """Stochastic gradient descent with step .05 and momentum .9."""
     return optax.sgd(0.05, momentum=0.9)
@@ -85,36 +87,46 @@ def short_runs(
     inputs = jax.tree.map(jnp.asarray, inputs)
     rule = default_optimizer() if optimizer is None else optimizer
     size = min(int(batch), count)
-    steps = -(-count // size)
+    params = jax.vmap(init)(jax.random.split(jax.random.key(seed), models))
+    memory = jax.vmap(rule.init)(params)
+    for number in range(epochs):
+        order = np.array([np.random.default_rng([seed, number, each]).permutation(count) for each in range(models)])
+        back = np.argsort(order, axis=1)
+        params, memory, losses, correct = _epoch(apply, rule, size, params, memory, order, back, inputs, targets)
+        if not np.isfinite(np.asarray(losses)).all():
+            raise InputError(f"training diverged in epoch {number + 1}: expected another optimizer, or finite inputs")
+        yield Epoch(params, losses, correct)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.vmap, in_axes=(None, None, None, 0, 0, 0, 0, None, None))
+def _epoch(
+    apply: Apply,
+    rule: optax.GradientTransformation,
+    size: int,
+    params: Any,
+    memory: Any,
+    order: Array,
+    back: Array,
+    inputs: Any,
+    targets: Array,
+) -> tuple[Any, Any, Array, Array]:
+    """One model's pass over the data in batches of one size; what fills up the last has no weight."""
 
     def of_batch(params: Any, batch: Any, own: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
         logits = apply(params, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, own)
         return jnp.sum(losses * weights) / jnp.sum(weights), (losses, jnp.argmax(logits, axis=1) == own)
 
-    def epoch(params: Any, memory: Any, key: Array, inputs: Any, targets: Array) -> tuple[Any, Any, Array, Array]:
-        def step(state: tuple[Any, Any], part: tuple[Array, Array]) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
-            (params, memory), (rows, weights) = state, part
-            batch = jax.tree.map(lambda each: each[rows], inputs)
-            slopes, seen = jax.grad(of_batch, has_aux=True)(params, batch, targets[rows], weights)
-            change, memory = rule.update(slopes, memory, params)
-            return (optax.apply_updates(params, change), memory), seen
+    def step(state: tuple[Any, Any], part: tuple[Array, Array]) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
+        (params, memory), (rows, weights) = state, part
+        batch = jax.tree.map(lambda each: each[rows], inputs)
+        slopes, seen = jax.grad(of_batch, has_aux=True)(params, batch, targets[rows], weights)
+        change, memory = rule.update(slopes, memory, params)
+        return (optax.apply_updates(params, change), memory), seen
 
-        order = jax.random.permutation(key, count)
-        places = jnp.resize(order, (steps, size))
-        weights = (jnp.arange(steps * size) < count).astype(jnp.result_type(float)).reshape(steps, size)
-        (params, memory), (losses, correct) = lax.scan(step, (params, memory), (places, weights))
-        back = jnp.argsort(order)
-        return params, memory, losses.ravel()[back], correct.ravel()[back]
-
-    of_models = jax.jit(jax.vmap(epoch, in_axes=(0, 0, 0, None, None)))
-
-    start, shuffles = jax.random.split(jax.random.key(seed))
-    params = jax.vmap(init)(jax.random.split(start, models))
-    memory = jax.vmap(rule.init)(params)
-    for number in range(epochs):
-        keys = jax.random.split(jax.random.fold_in(shuffles, number), models)
-        params, memory, losses, correct = of_models(params, memory, keys, inputs, targets)
-        if not np.isfinite(np.asarray(losses)).all():
-            raise InputError(f"training diverged in epoch {number + 1}: expected another optimizer, or finite inputs")
-        yield Epoch(params, losses, correct)
+    steps = -(-len(order) // size)
+    places = jnp.resize(order, (steps, size))
+    weights = (jnp.arange(steps * size) < len(order)).astype(jnp.result_type(float)).reshape(steps, size)
+    (params, memory), (losses, correct) = lax.scan(step, (params, memory), (places, weights))
+    return params, memory, losses.ravel()[back], correct.ravel()[back]
