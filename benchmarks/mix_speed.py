@@ -185,7 +185,7 @@ def main() -> None:
         for row in each["rows"]
     )
     medians = "; ".join(
-        f"{each['pools']} pools {each['median_ratio']:.0f} times (asked: {each['asked_ratio']})" for each in races
+        f"{each['pools']} pools {each['median_ratio']:.1f} times (asked: {each['asked_ratio']})" for each in races
     )
     page = f"""# Speed of the best mix
 
