@@ -15,6 +15,8 @@ from typer.main import get_command
 from qqtjax.cli import fit_command, interrupt, mix_command, plan_command, predict_command, sweep_command
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
+from qqtjax.cli.pools_command import NEXT as POOLS_NEXT
+from qqtjax.cli.pools_command import pools
 from qqtjax.cli.words import as_options
 from qqtjax.errors import QQTError, QQTWarning
 
@@ -50,6 +52,7 @@ app.command("mix", cls=Command, short_help="The best weights over pools at a bud
 app.command("sweep", cls=Command, short_help="Errors or best mixes at many points.", epilog=sweep_command.EXAMPLES)(
     sweep_command.sweep
 )
+app.add_typer(pools, name="pools", short_help="Make pools; choose the samples to keep.", epilog=POOLS_NEXT)
 
 
 def _version(wanted: bool) -> None:
