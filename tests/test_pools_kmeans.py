@@ -22,7 +22,7 @@ from qqtjax.pools.kmeans import _added, _labelled, _moved, _Totals, _zeros, kmea
 from qqtjax.pools.semdedup import _largest_before
 
 WIDTH, BLOCK = 6, MOST_ROWS
-LEAST = 3 * BLOCK * WIDTH * 4  # bytes of memory, three blocks
+LEAST = 6 * BLOCK * WIDTH * 4  # bytes of memory, six blocks
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def planted() -> np.ndarray:
     """7 bundles of directions; the rows do not fill their last block."""
     rng = np.random.default_rng(3)
     middles = rng.normal(size=(7, WIDTH))
-    return (middles[rng.integers(0, 7, 3 * BLOCK + 123)] + 0.3 * rng.normal(size=(3 * BLOCK + 123, WIDTH))).astype(
+    return (middles[rng.integers(0, 7, 8 * BLOCK + 123)] + 0.3 * rng.normal(size=(8 * BLOCK + 123, WIDTH))).astype(
         np.float32
     )
 
@@ -275,7 +275,7 @@ def test_other_work_in_the_folder_is_refused(planted: np.ndarray, tmp_path: Path
         ({"tolerance": -1.0}, "tolerance -1.0"),
         ({"tolerance": float("nan")}, "tolerance nan"),
         ({"points_per_centroid": 0}, "points_per_centroid 0"),
-        ({"memory": 10}, "memory 10: expected at least .* three blocks"),
+        ({"memory": 10}, "memory 10: expected at least .* six blocks"),
         ({"init": np.ones((3, WIDTH))}, r"init of shape \(3, 6\): expected \(4, 6\)"),
         ({"init": np.zeros((4, WIDTH))}, "row 0: only zeros"),
     ],

@@ -17,6 +17,8 @@ from qqtjax.pools.embeddings import Embeddings
 # Cosines of a block that a CPU's caches hold; at least and at most so many rows of it. Accelerators take more at once.
 CACHED, LEAST_ROWS, MOST_ROWS = 1 << 20, 128, 2048
 ACCELERATED_ROWS = 8192
+# Three chunks are alive when one is worked on, one waits and one is read; each may be on the device and here.
+COPIES = 6
 AXIS = "rows"
 SPLIT, SAME = PartitionSpec(AXIS), PartitionSpec()
 
@@ -68,18 +70,19 @@ class Chunks:
         block: rows of a block (B).
 
     Raises:
-        InputError: the memory does not hold three blocks.
+        InputError: the memory does not hold six blocks.
     """
 
     def __init__(self, source: Embeddings, memory: float, mesh: Mesh, block: int) -> None:
         devices = mesh.size
         size = 4 * source.width * block
-        if not memory >= 3 * size:
-            raise InputError(f"memory {memory:.12g}: expected at least {3 * size} bytes, three blocks of {block} rows")
+        if not memory >= COPIES * size:
+            raise InputError(
+                f"memory {memory:.12g}: expected at least {COPIES * size} bytes, six blocks of {block} rows"
+            )
         blocks = -(-len(source) // block)
         whole = -(-blocks // devices) * devices * size <= memory
-        # Three chunks are alive when one is worked on, one waits and one is read.
-        most = blocks if whole else int(memory / 3 / size)
+        most = blocks if whole else int(memory / COPIES / size)
         least = -(-blocks // most)
         each = -(-blocks // least)
         self._blocks = -(-each // devices)

@@ -24,17 +24,22 @@ FINGERPRINT_ROWS = 64
 
 
 class Shard(Protocol):
-    """A stretch of rows in one file or array.
+    """A stretch of rows in one file or array."""
 
-    Attributes:
-        name: what an error message calls it.
-        rows: how many.
-        width: numbers in a row.
-    """
+    @property
+    def name(self) -> str:
+        """What an error message calls it."""
+        ...
 
-    name: str
-    rows: int
-    width: int
+    @property
+    def rows(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        ...
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """`[R, width]` as stored, of sorted row numbers `[R]`."""

@@ -185,7 +185,8 @@ def _pass(chunks: Chunks, mesh: Mesh, state: dict[str, np.ndarray], seed: int) -
     totals = _zeros(mesh, clusters, width)
     rows = 0
     for chunk in chunks:
-        totals = _added(mesh, totals, chunk.blocks, chunk.rows, centroids)
+        # Without waiting all chunks would queue up, and with them the memory that they take.
+        totals = jax.block_until_ready(_added(mesh, totals, chunk.blocks, chunk.rows, centroids))
         rows += chunk.count
     moved, counts, cosine = (np.asarray(each) for each in _moved(totals, centroids))
     empty = np.flatnonzero(counts == 0)
