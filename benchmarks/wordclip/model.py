@@ -1,6 +1,6 @@
 """Two towers, the contrastive loss, the training loop and the retrieval error."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,21 +85,30 @@ class Trainer:
     def _towers(self, seed: int) -> Towers:
         return Towers(self.config, self.vectors.shape[1], nnx.Rngs(seed))
 
-    def train(self, pool: Pool, order: np.ndarray, quarters: Iterable[int], seed: int) -> list[dict]:
-        """Train on the pairs of a pool in the order given; evaluate after each of `quarters`."""
+    def follow(self, pool: Pool, order: np.ndarray, seed: int) -> Iterator[tuple[int, nnx.State]]:
+        """Train on the pairs of a pool in the order given: after each quarter its number and the averaged weights.
+
+        The weights are overwritten by the next quarter.
+        """
         config = self.config
         shape = (-1, config.steps_per_quarter, config.batch_size)
         words, vectors = (jnp.asarray(x[order].reshape(shape)) for x in (pool.words, pool.vectors))
         weights = nnx.split(self._towers(seed))[1]
         state = weights, jax.tree.map(jnp.copy, weights), self.optimiser.init(weights), jnp.int32(0)
         key = jax.random.key(seed)
-        wanted, checkpoints = set(quarters), []
         for quarter in range(1, len(words) + 1):
             state = self._train_quarter(state, words[quarter - 1], vectors[quarter - 1], key)
-            if quarter in wanted:
-                samples = quarter * config.steps_per_quarter * config.batch_size
-                checkpoints.append({"samples_seen": samples, **self.evaluate(state[1])})
-        return checkpoints
+            yield quarter, state[1]
+
+    def train(self, pool: Pool, order: np.ndarray, quarters: Iterable[int], seed: int) -> list[dict]:
+        """Train on the pairs of a pool in the order given; evaluate after each of `quarters`."""
+        wanted = set(quarters)
+        samples = self.config.steps_per_quarter * self.config.batch_size
+        return [
+            {"samples_seen": quarter * samples, **self.evaluate(weights)}
+            for quarter, weights in self.follow(pool, order, seed)
+            if quarter in wanted
+        ]
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _train_quarter(self, state, words, vectors, key):
