@@ -4,13 +4,13 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from benchmarks.circle.raw import SIZE, Raw, draw_raw
 from benchmarks.circle.scores import KEEP, Scores, score
-from qqtjax.pools.drawing import draw
+from qqtjax.pools.drawing import Order, draw
 from qqtjax.pools.flexrand import flexrand
 from qqtjax.pools.partition import Partition
 from qqtjax.pools.quantiles import quantile_pools
@@ -57,7 +57,7 @@ def store(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays under a temporary name, then rename."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(temporary, **cast(dict[str, Any], arrays))
     os.replace(temporary, path)
 
 
@@ -71,7 +71,7 @@ def scored(redraw: int) -> Scores:
         store(path, named | {f"seconds/{name}": np.array(value) for name, value in seconds.items()})
     with np.load(path) as stored:
         seconds = {name.split("/")[1]: float(stored[name]) for name in stored.files if name.startswith("seconds/")}
-        return Scores(*(stored[name] for name in Scores._fields[:-1]), seconds)
+        return Scores(**{name: stored[name] for name in Scores._fields[:-1]}, seconds=seconds)
 
 
 @cache
@@ -83,7 +83,7 @@ def pools(redraw: int) -> Partition:
     return Partition.of(len(RANK_EDGES) * by_match + by_rank, POOLS)
 
 
-def by_order(values: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
+def by_order(values: np.ndarray, order: Order, seed: int = 0) -> np.ndarray:
     """So many rows of the heap: those of the lowest or highest value, or random ones."""
     whole = Partition.of(np.zeros(len(values), int), ["heap"], scores=values)
     return draw(whole, [TOTAL], order, seed).rows

@@ -1,10 +1,11 @@
 """Score every pair of the heap: frequency, mismatch, density, DLC and EL2N; each with the time that it took.
 
-A small network of the same kind as the one that is trained later, fitted to the reference set, plays the part of CLIP in
-a CLIP score and of the frozen pre-trained network in DLC. EL2N comes from short runs on the heap itself.
+A small network of the same kind as the one that is trained later, fitted to the reference set, plays the part of CLIP
+in a CLIP score and of the frozen pre-trained network in DLC. EL2N comes from short runs on the heap itself.
 """
 
 import time
+from collections import deque
 from functools import cache
 from typing import NamedTuple
 
@@ -63,11 +64,7 @@ def trained(pool: Pool, quarters: int, seed: int) -> nnx.State:
     loop = trainer()
     samples = quarters * loop.config.steps_per_quarter * loop.config.batch_size
     order = draw_order([len(pool.words)], [1.0], samples, seed)
-    weights = None
-    for _, weights in loop.follow(pool, order, seed):
-        pass
-    assert weights is not None
-    return weights
+    return deque(loop.follow(pool, order, seed), maxlen=1)[0][1]
 
 
 def embedded(weights: nnx.State, pool: Pool) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +74,7 @@ def embedded(weights: nnx.State, pool: Pool) -> tuple[jax.Array, jax.Array]:
     return towers.spell(loop.grams[pool.words]), towers.look(loop.vectors[pool.vectors])
 
 
-def masked_losses(weights: nnx.State, raw: Raw, progress=None) -> np.ndarray:
+def masked_losses(weights: nnx.State, raw: Raw) -> np.ndarray:
     """DLC of every pair: telling the partner apart from reference pairs, both ways, under nested masks.
 
     The towers' matrices are masked, the embedding of n-grams is not; capacities as released.
@@ -97,7 +94,7 @@ def masked_losses(weights: nnx.State, raw: Raw, progress=None) -> np.ndarray:
         return (each[0] + each[1]) / 2
 
     data = {"grams": np.asarray(loop.grams)[raw.heap.words], "vectors": np.asarray(loop.vectors)[raw.heap.vectors]}
-    return mean_masked_loss(loss, weights, data, rows=1_000, progress=progress).scores
+    return mean_masked_loss(loss, weights, data, rows=1_000).scores
 
 
 @jax.jit

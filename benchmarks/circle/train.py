@@ -18,14 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.circle import rules
 from benchmarks.circle.raw import REDRAWS
 from benchmarks.circle.scores import trainer
 from benchmarks.wordclip.data import Pool, draw_order
 from benchmarks.wordclip.model import Config
-from benchmarks.wordclip.stored import environment, has_vectors, say, train_missing
+from benchmarks.wordclip.stored import environment, has_vectors, read, say, train_missing
 
+TABLE = Path(__file__).parents[1] / "results" / "circle_runs.csv"
 ROLES = ("pool", "rule", "plan")
 SEEDS = {"pool": (0, 1), "rule": (0, 1, 2), "plan": (0, 1, 2)}
 QUARTERS = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
@@ -102,6 +104,34 @@ def all_jobs(roles: tuple[str, ...] | list[str]) -> list[Job]:
     ]
 
 
+def write_table() -> None:
+    """One row a checkpoint of every finished run, and when and on what they were trained."""
+    found = [(job, run) for job in all_jobs(ROLES) if (run := read(job))]
+    rows = [
+        {
+            **asdict(job),
+            "samples_seen": checkpoint["samples_seen"],
+            "error": f"{checkpoint['error']:.5g}",
+        }
+        for job, run in found
+        for checkpoint in run["checkpoints"]
+    ]
+    pd.DataFrame(rows).to_csv(TABLE, index=False, lineterminator="\n")
+    dates: dict[str, list[str]] = {}
+    for job, run in found:
+        dates.setdefault(job.role, []).append(run["date"])
+    provenance = {
+        "command": "python -m benchmarks.circle.train",
+        "runs": len(found),
+        "training_seconds": round(sum(run["seconds"] for _, run in found)),
+        "trained": {role: {"first": min(each), "last": max(each)} for role, each in dates.items()},
+        "environments": list({json.dumps(run["environment"]): run["environment"] for _, run in found}.values()),
+        "config": asdict(Config()),
+    }
+    TABLE.with_suffix(".json").write_text(json.dumps(provenance, indent=1) + "\n")
+    say(f"wrote {TABLE.name}: {len(rows)} checkpoints of {len(found)} runs")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.circle.train",
@@ -123,6 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on after the last finished run")
         return 130
+    if {*args.roles} >= {"rule", "plan"}:
+        write_table()
     return 0
 
 
