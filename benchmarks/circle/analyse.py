@@ -88,7 +88,7 @@ def main() -> None:
         return interval(np.array(values))
 
     cost, cost_of_cells = costs(curves, ["redraw"]), costs(cells, ["redraw", "seed"])
-    expected = costs(forecast[HEADLINE].unstack("rule")[list(RULES)], ["redraw"])
+    expected = costs(forecast.pivot_table(HEADLINE, ["redraw", "units"], "rule"), ["redraw"])
     rows = []
     for name in RULES:
         row = [name]
