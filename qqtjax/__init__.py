@@ -24,7 +24,9 @@ from qqtjax.fit import LevenbergMarquardt as LevenbergMarquardt
 from qqtjax.fit import fit as fit
 from qqtjax.fit import fit_metrics as fit_metrics
 from qqtjax.fit.many import Fits as Fits
+from qqtjax.fit.many import fit_laws as fit_laws
 from qqtjax.fit.many import fit_many as fit_many
+from qqtjax.fit.model import Model as Model
 from qqtjax.io.read import read_runs as read_runs
 from qqtjax.io.saved import load_fit as load_fit
 from qqtjax.io.saved import save_fit as save_fit

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import planted
 from qqtjax import laws
 from qqtjax.errors import InputError
-from qqtjax.fit import arrow, fit, fit_many, lanes, many
+from qqtjax.fit import Model, arrow, fit, fit_laws, fit_many, lanes, many
 from qqtjax.fit.levenberg_marquardt import DENSE, FURTHEST_UP
 from qqtjax.fit.objective import Data, Objective, gather, quadratic
 from qqtjax.fit.parameters import search_space
@@ -193,12 +193,49 @@ def test_other_data_of_the_same_shape_is_no_new_program(table, errors):
     assert lanes.advance._cache_size() == before
 
 
+MODELS = (
+    Model(laws.utility),
+    Model(laws.power, share={"floor": False}, huber=0.05),
+    Model(laws.effective_data, fixed={"floor": 0.0}, log=True),
+)
+
+
+def same_bytes(first, second) -> bool:
+    return jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), first, second))
+
+
+def test_laws_in_one_call_are_each_law_alone(table, errors):
+    """By one program, traced once, whatever the versions, the starts and the workers."""
+    models = MODELS[:2]
+    before = lanes.advance._cache_size()
+    found = fit_laws(table, models, errors=errors, **SAME, workers=1)
+    assert same_bytes(found, fit_laws(table, models, errors=errors, **SAME, workers=3))
+    fit_laws(table, models, errors=np.concatenate([errors, errors]), **SAME, seed=3)
+    assert lanes.advance._cache_size() == before + 1
+    for model, each in zip(models, found, strict=True):
+        alone = fit_many(table, errors=errors, **SAME, **model._asdict())
+        np.testing.assert_allclose(each.objectives, alone.objectives, rtol=1e-12)
+        for one, other in zip(jax.tree.leaves(each), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_every_law_in_one_call(table, errors):
+    """Arrows and dense problems, of laws with other parameters; one of the laws needs far longer than the others."""
+    models = (*MODELS, Model(laws.utility, share={"half_life": [["pool0", "pool1"]]}), Model(laws.effective_samples))
+    found = fit_laws(table, models, errors=errors, **SAME)
+    for model, each in zip(models, found, strict=True):
+        alone = fit_many(table, errors=errors, **SAME, **model._asdict())
+        np.testing.assert_allclose(each.objectives, alone.objectives, rtol=1e-12)
+        np.testing.assert_array_equal(each.converged, alone.converged)
+
+
 def test_memory_is_that_of_the_blocks(table, errors, monkeypatch):
     widths = []
 
-    def watched(block, rows, given, fresh, state):
-        widths.extend(np.shape(leaf)[-1] for leaf in jax.tree.leaves((given, fresh, state)))
-        return advance(block, rows, given, fresh, state)
+    def watched(blocks, rows, given, fresh, states):
+        widths.extend(np.shape(leaf)[-1] for leaf in jax.tree.leaves((given, fresh, states)))
+        return advance(blocks, rows, given, fresh, states)
 
     advance = lanes.advance
     monkeypatch.setattr(lanes, "advance", watched)
@@ -255,12 +292,13 @@ def test_lowers_for_accelerators(table, runs, monkeypatch):
     caught = []
     monkeypatch.setattr(many, "stream", lambda *given: caught.append(given))
     fit_many(runs(table), **SAME)
-    block, rows, _, load, width, *_ = caught[0]
-    given = jax.tree.map(lambda leaf: np.repeat(leaf, width, axis=-1), load(np.zeros(1, int)))
-    state = jax.eval_shape(partial(lanes.blank, block), rows, given)
-    step = jax.jit(partial(lanes.advance, block))
+    (queue,), width, *_ = caught[0]
+    block, rows = queue.block, queue.rows
+    given = jax.tree.map(lambda leaf: np.repeat(leaf, width, axis=-1), queue.load(np.zeros(1, int)))
+    states = jax.eval_shape(partial(lanes.blank, (block,)), (rows,), (given,))
+    step = jax.jit(partial(lanes.advance, (block,)))
     for platform in ("cuda", "tpu"):
-        exported = jax.export.export(step, platforms=[platform])(rows, given, np.zeros(width, bool), state)
+        exported = jax.export.export(step, platforms=[platform])((rows,), (given,), (np.zeros(width, bool),), states)
         assert exported.platforms == (platform,)
         assert platform == "cuda" or "lapack" not in exported.mlir_module().lower()
         if block.arrow:

@@ -89,8 +89,9 @@ def fit_block(by_pool: bool) -> tuple[Callable[..., Any], Any]:
     block = lanes.Block(objective, by_pool, 3, 1e-6)
 
     def advanced(rows: Any, own: Any) -> Any:
-        state = lanes.blank(block, rows, own)
-        return lanes.advance(block, rows, own, jnp.ones(count, bool), state).x
+        states = lanes.blank((block,), (rows,), (own,))
+        (state,) = lanes.advance((block,), (rows,), (own,), (jnp.ones(count, bool),), states)
+        return state.x
 
     return advanced, (rows, own)
 

@@ -3,14 +3,16 @@
 A batch that runs until its slowest lane is done wastes most of its work: lanes need from ten to hundreds of
 iterations. Here a block of fixed width advances by a few iterations a call; between calls the host takes out the lanes
 that are done and fills their places from the queue. Every call has the same shape, whatever the number of lanes, and
-memory is that of the block. What a lane computes does not depend on its neighbours.
+memory is that of the block. What a lane computes does not depend on its neighbours. Several objectives, each with a
+queue and a block of its own, go through one call together; one whose queue is empty costs nothing, since its loop ends
+before its first iteration.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -78,6 +80,24 @@ class Ended(NamedTuple):
     cosine: np.ndarray
 
 
+class Queue(NamedTuple):
+    """All lanes of one objective, 0 .. count - 1.
+
+    Attributes:
+        block: how they are advanced.
+        rows: the checkpoints, as `objective.Data` or `arrow.PoolRows`.
+        count: number of lanes.
+        load: lanes by their numbers.
+        take: called with the lanes that leave, one call at a time.
+    """
+
+    block: Block
+    rows: Any
+    count: int
+    load: Callable[[np.ndarray], Lanes]
+    take: Callable[[Ended], None]
+
+
 def _many(block: Block, rows: Any, x: Array, lanes: Lanes) -> Quadratic:
     """Objective, gradient and Hessian of every lane."""
     if block.arrow:
@@ -90,28 +110,42 @@ def _many(block: Block, rows: Any, x: Array, lanes: Lanes) -> Quadratic:
 
 
 @partial(jax.jit, static_argnums=0)
-def blank(block: Block, rows: Any, lanes: Lanes) -> LMState:
-    """A block in which every place is free."""
-    shapes = jax.eval_shape(partial(_many, block), rows, lanes.start, lanes)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    state = begin(jnp.asarray(lanes.start), zeros.hessian)
-    return state._replace(done=jnp.ones_like(state.done))
+def blank(blocks: tuple[Block, ...], rows: tuple[Any, ...], lanes: tuple[Lanes, ...]) -> tuple[LMState, ...]:
+    """Blocks in which every place is free."""
+
+    def one(block: Block, rows: Any, lanes: Lanes) -> LMState:
+        shapes = jax.eval_shape(partial(_many, block), rows, lanes.start, lanes)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        state = begin(jnp.asarray(lanes.start), zeros.hessian)
+        return state._replace(done=jnp.ones_like(state.done))
+
+    return tuple(one(*each) for each in zip(blocks, rows, lanes, strict=True))
 
 
 @partial(jax.jit, static_argnums=0)
-def advance(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMState) -> LMState:
-    """Move every lane of a block by some iterations, or until all are done.
+def advance(
+    blocks: tuple[Block, ...],
+    rows: tuple[Any, ...],
+    lanes: tuple[Lanes, ...],
+    fresh: tuple[ArrayLike, ...],
+    states: tuple[LMState, ...],
+) -> tuple[LMState, ...]:
+    """Move every lane of every block by some iterations, or until all of the block are done.
 
     Args:
-        block: how.
-        rows: the checkpoints, as `objective.Data` or `arrow.PoolRows`.
-        lanes: what differs between lanes.
-        fresh: `[L]` which lanes begin at their start, whatever their state.
-        state: of all lanes.
+        blocks: how, one for each objective.
+        rows: the checkpoints of each, as `objective.Data` or `arrow.PoolRows`.
+        lanes: what differs between lanes, for each block.
+        fresh: `[L]` which lanes begin at their start, whatever their state, for each block.
+        states: of all lanes of each block.
 
     Returns:
-        The state after.
+        The states after.
     """
+    return tuple(_advanced(*each) for each in zip(blocks, rows, lanes, fresh, states, strict=True))
+
+
+def _advanced(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMState) -> LMState:
     step = partial(propose, ARROW) if block.arrow else jax.vmap(partial(propose, DENSE), in_axes=-1, out_axes=-1)
     begun = begin(jnp.asarray(lanes.start), state.at.hessian)
     state = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
@@ -128,35 +162,22 @@ def advance(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMSt
     return lax.while_loop(unfinished, body, (jnp.asarray(0), state))[1]
 
 
-def stream(
-    block: Block,
-    rows: Any,
-    count: int,
-    load: Callable[[np.ndarray], Lanes],
-    width: int,
-    workers: int,
-    max_iterations: int,
-    take: Callable[[Ended], None],
-) -> None:
-    """Run lanes 0 .. count - 1 through blocks of `width`, one block a worker.
+def stream(queues: Sequence[Queue], width: int, workers: int, max_iterations: int) -> None:
+    """Run all lanes of all queues, each through a block of `width` lanes a worker.
 
     Args:
-        block: how a block is advanced.
-        rows: the checkpoints.
-        count: number of lanes.
-        load: lanes by their numbers.
+        queues: one for each objective; all are advanced in one compiled call.
         width: of a block.
-        workers: threads, each with a block of its own: on a CPU as many as cores, on an accelerator one.
+        workers: threads, each with blocks of its own: on a CPU as many as cores, on an accelerator one.
         max_iterations: a lane that needs more leaves unfinished.
-        take: called with the lanes that leave, one call at a time.
     """
-    queue = iter(range(count))
+    waiting = [iter(range(queue.count)) for queue in queues]
     lock = threading.Lock()
 
     def work(_: int) -> None:
         # Threads do not inherit the caller's precision.
         with jax.enable_x64(True):
-            _work(block, rows, queue, load, width, max_iterations, take, lock)
+            _work([_Places(*each, width, lock) for each in zip(queues, waiting, strict=True)], max_iterations)
 
     if workers == 1:
         work(0)
@@ -165,51 +186,63 @@ def stream(
         list(pool.map(work, range(workers)))
 
 
-def _work(
-    block: Block,
-    rows: Any,
-    queue: Iterator[int],
-    load: Callable[[np.ndarray], Lanes],
-    width: int,
-    max_iterations: int,
-    take: Callable[[Ended], None],
-    lock: threading.Lock,
-) -> None:
-    lanes: Lanes = jax.tree.map(lambda leaf: np.repeat(leaf, width, axis=-1), load(np.zeros(1, int)))
-    rows = jax.tree.map(jnp.asarray, rows)
-    state = blank(block, rows, lanes)
-    place_of = np.full(width, -1)
-    age = np.zeros(width, int)
-    while True:
-        free = np.flatnonzero(place_of < 0)
-        with lock:
-            entering = np.array(list(itertools.islice(queue, len(free))), int)
-        fresh = np.zeros(width, bool)
+class _Places:
+    """The places of one block of one worker: which lane is where, and for how long."""
+
+    def __init__(self, queue: Queue, waiting: Iterator[int], width: int, lock: threading.Lock) -> None:
+        self.queue, self.waiting, self.width, self.lock = queue, waiting, width, lock
+        self.lanes: Lanes = jax.tree.map(lambda leaf: np.repeat(leaf, width, axis=-1), queue.load(np.zeros(1, int)))
+        self.lane_at = np.full(width, -1)
+        self.age = np.zeros(width, int)
+
+    def empty(self) -> bool:
+        return bool(np.all(self.lane_at < 0))
+
+    def fill(self) -> np.ndarray:
+        """Let the next lanes in; `[L]` which places are theirs."""
+        free = np.flatnonzero(self.lane_at < 0)
+        with self.lock:
+            entering = np.array(list(itertools.islice(self.waiting, len(free))), int)
+        fresh = np.zeros(self.width, bool)
         if len(entering):
             places = free[: len(entering)]
-            fresh[places], place_of[places], age[places] = True, entering, 0
+            fresh[places], self.lane_at[places], self.age[places] = True, entering, 0
             # Copied, not written in place: on a CPU the device may still look at the same memory.
-            lanes = jax.tree.map(partial(_replaced, places), lanes, load(entering))
-        if np.all(place_of < 0):
-            return
-        state = advance(block, rows, lanes, fresh, state)
-        age += block.iterations
+            self.lanes = jax.tree.map(partial(_replaced, places), self.lanes, self.queue.load(entering))
+        return fresh
+
+    def leave(self, state: LMState, max_iterations: int) -> LMState:
+        """Hand over the lanes that are done or too old; the state in which their places are free."""
+        self.age += self.queue.block.iterations
         done = np.asarray(state.done)
-        leaving = np.flatnonzero((place_of >= 0) & (done | (age >= max_iterations)))
-        if len(leaving):
-            ended = Ended(
-                place_of[leaving],
-                np.asarray(state.x)[:, leaving],
-                np.asarray(state.at.objective)[leaving],
-                done[leaving],
-                np.asarray(state.cosine)[leaving],
-            )
-            with lock:
-                take(ended)
-            place_of[leaving] = -1
-            stopped = np.zeros(width, bool)
-            stopped[leaving] = True
-            state = state._replace(done=state.done | stopped)
+        leaving = np.flatnonzero((self.lane_at >= 0) & (done | (self.age >= max_iterations)))
+        if not len(leaving):
+            return state
+        ended = Ended(
+            self.lane_at[leaving],
+            np.asarray(state.x)[:, leaving],
+            np.asarray(state.at.objective)[leaving],
+            done[leaving],
+            np.asarray(state.cosine)[leaving],
+        )
+        with self.lock:
+            self.queue.take(ended)
+        self.lane_at[leaving] = -1
+        stopped = np.zeros(self.width, bool)
+        stopped[leaving] = True
+        return state._replace(done=state.done | stopped)
+
+
+def _work(places: Sequence[_Places], max_iterations: int) -> None:
+    blocks = tuple(each.queue.block for each in places)
+    rows = jax.tree.map(jnp.asarray, tuple(each.queue.rows for each in places))
+    states = blank(blocks, rows, tuple(each.lanes for each in places))
+    while True:
+        fresh = tuple(each.fill() for each in places)
+        if all(each.empty() for each in places):
+            return
+        states = advance(blocks, rows, tuple(each.lanes for each in places), fresh, states)
+        states = tuple(each.leave(state, max_iterations) for each, state in zip(places, states, strict=True))
 
 
 def _replaced(places: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""`fit_many`: one law, one table, many versions of its measured errors, all fitted at once."""
+"""`fit_laws` and `fit_many`: one table, many versions of its measured errors, all fitted at once."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,20 +14,17 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.fit import arrow
-from qqtjax.fit.fitting import EXACT, LEAN, SHORT_SCAN, check_settings, checked_importance
-from qqtjax.fit.lanes import Block, Ended, Lanes, stream
-from qqtjax.fit.objective import Data, Objective, gather
-from qqtjax.fit.parameters import Bounds, Fixed, Share, Space, search_space, stratified
+from qqtjax.fit.candidates import Candidates
+from qqtjax.fit.fitting import check_settings, checked_importance
+from qqtjax.fit.lanes import stream
+from qqtjax.fit.model import Model
+from qqtjax.fit.objective import Objective
+from qqtjax.fit.parameters import Bounds, Fixed, Share
 from qqtjax.laws import Law, utility
 from qqtjax.runs import Runs
 
 # Lanes of a block: on a CPU one that stays in the cache of a core, on an accelerator enough to fill it.
 CPU_WIDTH, ACCELERATOR_WIDTH = 128, 8192
-ITERATIONS = 4
-TOLERANCE = 1e-12
-# Scan lengths are multiples of this one: of few lengths, and not much longer than the longest run.
-SCAN_STEP = 4
 
 
 class Fits(NamedTuple):
@@ -106,71 +102,82 @@ def fit_many(
         >>> fits.params.half_life.shape, bool(fits.converged.all())
         ((3, 5), True)
     """
-    check_settings(runs, starts, seed, huber)
+    model = Model(law, share, fixed, free, bounds, log, huber, max_epochs)
+    settings = {"starts": starts, "seed": seed, "max_iterations": max_iterations, "width": width, "workers": workers}
+    return fit_laws(runs, (model,), errors=errors, importance=importance, **settings)[0]
+
+
+def fit_laws(
+    runs: Runs,
+    models: Sequence[Model],
+    *,
+    errors: ArrayLike | None = None,
+    importance: ArrayLike | None = None,
+    starts: int = 64,
+    seed: int = 0,
+    max_iterations: int = 500,
+    width: int | None = None,
+    workers: int | None = None,
+) -> tuple[Fits, ...]:
+    """Fit several laws to the same B versions of a table, as `fit_many` does each, all by one compiled program.
+
+    Every call of the program moves one block of lanes of each law; the places of lanes that are done are filled from
+    the law's own queue, so that no start waits for another, and a law that has ended costs nothing.
+
+    Args:
+        runs: the measured table (one metric); M checkpoints on P pools.
+        models: L laws, each with what is shared, fixed, free and bounded.
+        errors: as for `fit_many`.
+        importance: as for `fit_many`.
+        starts: S of each law, the same points of its starting ranges for each version.
+        seed: of the starting points; the same seed and width give the same bytes, whatever the workers.
+        max_iterations: a start that needs more is left where it is.
+        width: lanes of one block of one law; the default suits the device.
+        workers: calls in flight; by default one a core on a CPU, else one.
+
+    Returns:
+        `Fits` of each law, in the order of `models`.
+
+    Raises:
+        InputError: no law; as `fit_many`.
+
+    Example:
+        >>> import numpy as np
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C")
+        >>> runs = runs.select(runs.single)
+        >>> errors = runs.error + 1e-3 * np.random.default_rng(0).normal(size=(3, len(runs)))
+        >>> models = Model(qqt.laws.power), Model(qqt.laws.power, share={"floor": False}, huber=0.01)
+        >>> shared, own = fit_laws(runs, models, errors=errors, starts=8)
+        >>> shared.params.floor.shape, own.params.floor.shape
+        ((3,), (3, 5))
+    """
+    if not models:
+        raise InputError("no laws to fit: expected at least one model")
+    for model in models:
+        check_settings(runs, starts, seed, model.huber)
     measured, weights = _versions(runs, errors, importance)
-    count, rows_in_table = measured.shape
-    spaces = [
-        search_space(law, dataclasses.replace(runs, error=error), share, fixed, free, bounds) for error in measured
-    ]
-    space = spaces[0]
-    if len(space) == 0:
-        raise InputError("nothing to fit: every parameter is fixed")
-    boxes = np.array([each.box() for each in spaces])
-    ends = np.array([each.place(np.array([[0.0], [1.0]])) for each in spaces])
-    shares = stratified(starts, len(space), seed)
-    lanes = count * starts
+    candidates = [Candidates(runs, model, measured, weights, starts, seed) for model in models]
+    lanes = len(measured) * starts
     on_cpu = jax.default_backend() == "cpu"
     width = width or min(CPU_WIDTH if on_cpu else ACCELERATOR_WIDTH, max(8, 1 << (lanes - 1).bit_length()))
     workers = workers or (min(os.cpu_count() or 1, math.ceil(lanes / width)) if on_cpu else 1)
-
-    objective = Objective(space.layout, _scan_length(space, runs) if max_epochs is None else max_epochs, log, huber)
-    divided = arrow.divide(space.layout) if runs.single.all() else None
-    if divided is None:
-        rows = _dense_rows(runs, space, measured[0], weights[0])
-        index, there, coordinates = np.arange(rows_in_table), np.ones(rows_in_table), np.arange(len(space))
-    else:
-        rows, index, there = arrow.by_pool(runs, space)
-        coordinates = arrow.order(*divided)
-
-    def load(numbers: np.ndarray) -> Lanes:
-        version, start = np.divmod(numbers, starts)
-        (low, high), (first, last) = (np.moveaxis(each[version][:, :, coordinates], 1, 0) for each in (boxes, ends))
-        begin = np.clip(first + shares[start][:, coordinates] * (last - first), low, high)
-        by_row = (measured[version][:, index], weights[version][:, index] * there)
-        return Lanes(*(np.ascontiguousarray(np.moveaxis(each, 0, -1)) for each in (begin, low, high, *by_row)))
-
-    objectives = np.full((count, starts), np.inf)
-    best = np.zeros((count, len(space)))
-    best_of, best_objective = np.full(count, starts), np.full(count, np.inf)
-    sound = np.zeros(count, bool)
-    size = np.mean(np.abs(measured), axis=1)
-
-    def take(ended: Ended) -> None:
-        version, start = np.divmod(ended.lane, starts)
-        value = np.where(np.isfinite(ended.objective), ended.objective, np.inf)
-        objectives[version, start] = value
-        # The earlier start where two end alike, so that the order in which they end does not matter.
-        ranked = np.lexsort((start, value, version))
-        ranked = ranked[np.unique(version[ranked], return_index=True)[1]]
-        kept = best_objective[version[ranked]]
-        wins = (value[ranked] < kept) | ((value[ranked] == kept) & (start[ranked] < best_of[version[ranked]]))
-        won = ranked[wins]
-        best[version[won][:, None], coordinates] = ended.x[:, won].T
-        best_of[version[won]], best_objective[version[won]] = start[won], value[won]
-        exact = np.sqrt(2 * value[won] / rows_in_table) <= EXACT * size[version[won]]
-        sound[version[won]] = ended.done[won] & (exact | (ended.cosine[won] <= LEAN)) & np.isfinite(value[won])
-
     with jax.enable_x64(True):
-        block = Block(objective, divided is not None, ITERATIONS, TOLERANCE)
-        stream(block, rows, lanes, load, width, workers, max_iterations, take)
-        fixed_values = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), space.fixed)
-        params = jax.tree.map(np.asarray, _unpacked(objective, best, fixed_values))
-    return Fits(params, best_objective, sound, objectives)
+        stream([each.queue for each in candidates], width, workers, max_iterations)
+        fixed = [jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), each.fixed) for each in candidates]
+        params = _unpacked(tuple(each.objective for each in candidates), [each.best for each in candidates], fixed)
+    return tuple(
+        Fits(jax.tree.map(np.asarray, found), each.best_objective, each.sound, each.objectives)
+        for found, each in zip(params, candidates, strict=True)
+    )
 
 
 @partial(jax.jit, static_argnums=0)
-def _unpacked(objective: Objective, x: Array, fixed: Any) -> Any:
-    return jax.vmap(objective.layout.unpack, in_axes=(0, None))(x, fixed)
+def _unpacked(objectives: tuple[Objective, ...], bests: Sequence[Array], fixed: Sequence[Any]) -> list[Any]:
+    return [
+        jax.vmap(objective.layout.unpack, in_axes=(0, None))(best, values)
+        for objective, best, values in zip(objectives, bests, fixed, strict=True)
+    ]
 
 
 def _versions(runs: Runs, errors: ArrayLike | None, importance: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
@@ -192,15 +199,3 @@ def _versions(runs: Runs, errors: ArrayLike | None, importance: ArrayLike | None
     if weights is None:
         return measured, np.broadcast_to(checked_importance(runs, None), (count, len(runs)))
     return measured, np.stack([checked_importance(runs, each) for each in weights])
-
-
-def _dense_rows(runs: Runs, space: Space, error: np.ndarray, weights: np.ndarray) -> Data:
-    run, drawn = gather(runs)
-    run, fixed = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (run, space.fixed))
-    return Data(run, drawn, error, weights, fixed)
-
-
-def _scan_length(space: Space, runs: Runs) -> int | None:
-    """The scan where it is short or the law needs it, else the closed form."""
-    length = SCAN_STEP * math.ceil(float(runs.epochs.max()) * (1 + 1e-6) / SCAN_STEP)
-    return length if length <= SHORT_SCAN or space.layout.law.scans(space.layout.sketch(space.fixed)) else None
