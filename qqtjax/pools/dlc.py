@@ -87,7 +87,8 @@ def mean_masked_loss(
     masks = masks_of(params, capacities, maskable=maskable, per_layer=per_layer)
     threshold, cut = jnp.asarray(masks.threshold), jnp.asarray(masks.cut)
     at_once = min(_positive(together, "together"), len(masks))
-    rule = tree_util.Partial(loss)
+    # A Partial inside another one would hide its arrays, and be compiled anew in every call.
+    rule = loss if isinstance(loss, tree_util.Partial) else tree_util.Partial(loss)
     scores = np.empty(count, np.float64)
     kept = []
     for start in range(0, count, size):
