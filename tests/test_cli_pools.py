@@ -194,18 +194,47 @@ def fitted(sizes: dict[str, float]) -> qqt.FittedLaw:
     return qqt.FittedLaw(qqt.laws.utility, params, Pools.of(sizes))
 
 
+SIZES = {"top20": 120.0, "20-50": 180.0, "50-100": 300.0}
+
+
 @pytest.fixture
 def planned(typed: Typed, table: pd.DataFrame, tmp_path: Path) -> Typed:
-    """Pools, a fit of them, its plan at two budgets and its mix at one."""
+    """Pools, and what select reads of a plan at two budgets and of a mix at one."""
     made(typed)
-    law = fitted({"top20": 120.0, "20-50": 180.0, "50-100": 300.0})
-    (tmp_path / "fit.json").write_text(json.dumps(fit_to_dict(law)))
-    assert typed("plan", "fit.json", "--budgets", "300,3000", "-o", "plan.json").status == 0
-    assert typed("mix", "fit.json", "--budget", "900", "-o", "mix.json").status == 0
+    (tmp_path / "fit.json").write_text(json.dumps(fit_to_dict(fitted(SIZES))))
+    mix = recipe("mix", 900.0, {"top20": 0.6, "20-50": 0.4}) | {"samples_seen": 900.0, "sizes": SIZES}
+    (tmp_path / "mix.json").write_text(json.dumps({"schema": "qqtjax.mix", "mixes": [mix]}))
+    rows = [
+        {
+            "samples_seen": seen,
+            "best": recipe("top20", seen, {"top20": 1.0}),
+            "mix": recipe("mix", seen, {"top20": 0.5, "20-50": 0.3, "50-100": 0.2}),
+            "options": [recipe("top20", seen, {"top20": 1.0}), recipe("two", seen, {"top20": 0.4, "20-50": 0.6})],
+        }
+        for seen in (300.0, 3000.0)
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"schema": "qqtjax.plan", "pools": SIZES, "rows": rows}))
     return typed
 
 
+def recipe(name: str, seen: float, weights: dict[str, float]) -> dict:
+    every = {pool: weights.get(pool, 0.0) for pool in SIZES}
+    return {"name": name, "weights": every, "samples": {pool: round(share * seen) for pool, share in every.items()}}
+
+
 def test_select_draws_what_a_plan_trains_on(planned: Typed) -> None:
+    draws_the_plan(planned)
+
+
+@pytest.mark.slow
+def test_select_draws_what_a_plan_and_a_mix_that_were_made_train_on(planned: Typed) -> None:
+    assert planned("plan", "fit.json", "--budgets", "300,3000", "-o", "plan.json").status == 0
+    draws_the_plan(planned)
+    assert planned("mix", "fit.json", "--budget", "900", "-o", "mix.json").status == 0
+    draws_the_mix(planned)
+
+
+def draws_the_plan(planned: Typed) -> None:
     plan = json.loads(Path("plan.json").read_text())
     for option, budget in ((None, "300"), ("mix", "3000"), (plan["rows"][0]["options"][1]["name"], "300")):
         ask = ("--budget", budget, *(() if option is None else ("--option", option)))
@@ -226,6 +255,10 @@ def test_select_draws_what_a_plan_trains_on(planned: Typed) -> None:
 
 
 def test_select_reads_a_mix_and_a_pipe(planned: Typed) -> None:
+    draws_the_mix(planned)
+
+
+def draws_the_mix(planned: Typed) -> None:
     mix = json.loads(Path("mix.json").read_text())["mixes"][0]
     ran = planned("pools", "select", "pools.parquet", "--plan", "mix.json", "--order", "hardest", "--json")
     piped = planned("pools", "select", "pools.parquet", "--plan", "-", "--order", "hardest", "--json",

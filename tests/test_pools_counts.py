@@ -21,9 +21,26 @@ from qqtjax.pools.projection import project
 from qqtjax.pools.rounding import round_exact
 from qqtjax.pools.uniform import uniform_counts
 
-LARGEST = 8  # pools of a random case, the others are held at 0: one program for all
+WIDTH = 500  # a problem of fewer pools has others that are held at 0: one program for all
+LARGEST = 8  # pools of a random case
 MOST = 1e6  # samples of a pool of a random case
 solve = jax.jit(project)
+
+
+@jax.jit
+def pulled(target: Any, lower: Any, upper: Any, total: Any, cotangent: Any) -> Any:
+    return jax.vjp(project, target, lower, upper, total)[1](cotangent)
+
+
+def padded(values: Any) -> np.ndarray:
+    return np.append(np.asarray(values, np.float64), np.zeros(max(0, WIDTH - len(values))))
+
+
+def solved(target: Any, lower: Any, upper: Any, total: float) -> np.ndarray:
+    """The projection by the one program."""
+    found = np.asarray(solve(padded(target), padded(lower), padded(upper), np.float64(total)))
+    assert np.all(found[len(target) :] == 0)
+    return found[: len(target)]
 
 
 class Case(NamedTuple):
@@ -58,7 +75,7 @@ def solvable(cases: list[Case]) -> list[Case]:
 def test_golden_allocations_are_met(cases: list[Case]) -> None:
     for case in solvable(cases):
         total = case.about["M"]
-        kept = np.asarray(solve(case.probs * total, case.lb, case.n, float(total)))
+        kept = solved(case.probs * total, case.lb, case.n, total)
         np.testing.assert_allclose(kept, case.exact_keep, rtol=1e-9, err_msg=case.name)
         assert kept.sum() == pytest.approx(total, rel=1e-14)
         assert round_exact(kept, total, case.lb, case.n).sum() == total
@@ -101,12 +118,12 @@ def test_a_total_above_what_exists_is_one_line(cases: list[Case]) -> None:
 def test_projection_agrees_with_a_root_finder(rng: np.random.Generator) -> None:
     """The same optimum from its own equation: sum clip(c + t, l, u) = M, solved for t by bisection."""
     for scale in (1e-3, 1.0, 1e8):
-        for _ in range(30):
+        for _ in range(10):
             lower = scale * rng.uniform(0, 0.5, 40)
             upper = lower + scale * rng.exponential(size=40)
             target = scale * rng.normal(0.5, 1.0, 40)
             total = rng.uniform(lower.sum(), upper.sum())
-            found = np.asarray(solve(target, lower, upper, total))
+            found = solved(target, lower, upper, total)
 
             def excess(t: float, target=target, lower=lower, upper=upper, total=total) -> float:
                 return np.clip(target + t, lower, upper).sum() - total
@@ -130,10 +147,6 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, float
     return target, lower, upper, total
 
 
-def padded(values: np.ndarray) -> np.ndarray:
-    return np.append(values, np.zeros(LARGEST - len(values)))
-
-
 @pytest.mark.slow
 @given(problems())
 @example((np.zeros(3), np.zeros(3), np.zeros(3), 0.0))
@@ -143,7 +156,7 @@ def test_projection_agrees_with_a_quadratic_programme(problem: tuple) -> None:
 
     target, lower, upper, total = problem
     with jax.enable_x64(True):
-        found = np.asarray(solve(padded(target), padded(lower), padded(upper), total))[: len(target)]
+        found = solved(target, lower, upper, total)
     size = max(1.0, np.abs(target).max(), upper.max())
     assert abs(found.sum() - total) <= 1e-12 * size * len(found)
     assert np.all(found >= lower)
@@ -165,8 +178,9 @@ def test_projection_agrees_with_a_quadratic_programme(problem: tuple) -> None:
 
 
 @pytest.mark.usefixtures("x64")
-def test_derivatives_are_those_of_differences(rng: np.random.Generator) -> None:
-    for order in (1, 1, 1, 2):
+@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_derivatives_are_those_of_differences(rng: np.random.Generator, order: int) -> None:
+    for _ in range(2):
         lower, upper = rng.uniform(0, 1, 9), rng.uniform(2, 3, 9)
         target, total = rng.normal(1.5, 1.5, 9), float(rng.uniform(12, 22))
         found = np.asarray(solve(target, lower, upper, total))
@@ -176,10 +190,11 @@ def test_derivatives_are_those_of_differences(rng: np.random.Generator) -> None:
 
 @pytest.mark.usefixtures("x64")
 def test_derivatives_are_the_formulas() -> None:
-    target, lower, upper = jnp.array([0.0, 2.0, 3.0, 9.0]), jnp.full(4, 1.0), jnp.full(4, 5.0)
-    found, pull = jax.vjp(project, target, lower, upper, 12.0)
-    np.testing.assert_allclose(found, [1.0, 2.5, 3.5, 5.0])
-    of_target, of_lower, of_upper, of_total = pull(jnp.array([1.0, 2.0, 4.0, 8.0]))
+    problem = np.array([0.0, 2.0, 3.0, 9.0]), np.full(4, 1.0), np.full(4, 5.0)
+    np.testing.assert_allclose(solved(*problem, 12.0), [1.0, 2.5, 3.5, 5.0])
+    slopes = pulled(*map(padded, problem), np.float64(12.0), padded([1.0, 2.0, 4.0, 8.0]))
+    of_target, of_lower, of_upper = (each[:4] for each in slopes[:3])
+    of_total = slopes[3]
     np.testing.assert_allclose(of_target, [0.0, -1.0, 1.0, 0.0])  # their mean over the free ones subtracted
     np.testing.assert_allclose(of_total, 3.0)
     np.testing.assert_allclose(of_lower, [1.0 - 3.0, 0.0, 0.0, 0.0])
@@ -198,20 +213,19 @@ def test_bounds_may_be_infinite_equal_or_reached_by_all() -> None:
         ([5.0, 1.0], [0.0, 0.0], [3.0, 3.0], 99.0, [3.0, 3.0]),
         ([5.0, 1.0], [1.0, 1.0], [3.0, 3.0], -99.0, [1.0, 1.0]),
     ):
-        found = solve(*(np.array(each) for each in (target, lower, upper)), total)
-        np.testing.assert_allclose(found, expected)
+        np.testing.assert_allclose(solved(target, lower, upper, total), expected)
     np.testing.assert_allclose(project([5.0], 0.0, 9.0, 3.0), [3.0])
-    slopes = jax.grad(lambda total: project(jnp.array([5.0, 1.0]), 0.0, 3.0, total)[0])(6.0)
-    assert np.isfinite(slopes)
+    none_is_free = map(padded, ([5.0, 1.0], [0.0, 0.0], [3.0, 3.0]))
+    assert np.all(np.isfinite(np.hstack(pulled(*none_is_free, np.float64(6.0), padded([1.0, 0.0])))))
 
 
 @pytest.mark.usefixtures("x64")
 def test_many_totals_at_once(rng: np.random.Generator) -> None:
-    target, upper = rng.normal(size=30), rng.uniform(1, 2, 30)
+    target, upper = rng.normal(size=WIDTH), rng.uniform(1, 2, WIDTH)
     totals = np.linspace(0, upper.sum(), 20)
     together = jax.jit(jax.vmap(project, (None, None, None, 0)))(target, 0.0, upper, totals)
     for row, total in zip(together, totals, strict=True):
-        np.testing.assert_allclose(row, solve(target, 0.0, upper, total), atol=1e-13)
+        np.testing.assert_allclose(row, solved(target, np.zeros(WIDTH), upper, total), atol=1e-13)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
@@ -225,7 +239,7 @@ def test_projection_lowers_for_accelerators(platform: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_rounding_meets_totals_inside_bounds(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, LARGEST))
     upper = np.array(data.draw(st.lists(st.integers(0, 50), min_size=size, max_size=size)))
@@ -233,7 +247,7 @@ def test_rounding_meets_totals_inside_bounds(data: st.DataObject) -> None:
     total = data.draw(st.integers(int(lower.sum()), int(upper.sum())))
     target = np.array(data.draw(st.lists(st.floats(-60, 60), min_size=size, max_size=size)))
     with jax.enable_x64(True):
-        real = np.asarray(solve(padded(target), padded(lower), padded(upper), float(total)))[:size]
+        real = solved(target, lower, upper, total)
     counts = round_exact(real, total, lower, upper)
     assert counts.sum() == total
     assert np.all((lower <= counts) & (counts <= upper))
@@ -302,12 +316,12 @@ def test_density_gradients_are_those_of_differences(cases: list[Case]) -> None:
         return jnp.log(kept) @ jnp.cos(jnp.arange(500.0))
 
     arguments = (jnp.asarray(case.d), 222e6, 0.1)
-    slopes = jax.grad(score, (0, 1, 2))(*arguments)
-    value = jax.jit(score)
+    both = jax.jit(jax.value_and_grad(score, (0, 1, 2)))
+    slopes = both(*arguments)[1]
     direction = np.random.default_rng(0).normal(size=500)
     for place, step, along in ((0, 1e-7, direction), (1, 100.0, 1.0), (2, 1e-7, 1.0)):
         up, down = (
-            value(*(each + sign * step * along if i == place else each for i, each in enumerate(arguments)))
+            both(*(each + sign * step * along if i == place else each for i, each in enumerate(arguments)))[0]
             for sign in (1, -1)
         )
         assert float(np.sum(slopes[place] * along)) == pytest.approx(float(up - down) / (2 * step), rel=1e-5)

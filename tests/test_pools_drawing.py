@@ -166,7 +166,7 @@ def test_random_draws_are_the_same_for_a_seed_nested_and_of_each_pool_alone(spli
 
 def test_random_draws_are_fair() -> None:
     partition = Partition.of([0] * 10 + [1] * 10, ["a", "b"])
-    tries = 3000
+    tries = 2000
     seen = np.zeros(20)
     for seed in range(tries):
         seen[draw(partition, [3, 8], "random", seed).rows] += 1
@@ -330,7 +330,7 @@ def test_flexrand_shares_are_the_formula() -> None:
 
 @pytest.mark.parametrize("split", [0.3, 0.8])
 def test_flexrand_includes_with_the_probabilities_of_its_regions(split: float) -> None:
-    tries, size = 3000, 20
+    tries, size = 2000, 20
     scores = np.random.default_rng(1).permutation(2 * size)
     partition = Partition.of([0] * size + [1] * size, ["cat", "dog"], scores)
     counts = flexrand_counts(partition.counts, 0.4, split)

@@ -13,7 +13,7 @@ from qqtjax.errors import InputError
 from qqtjax.laws import UtilityParams
 from qqtjax.pools.covariates import regress, regress_law
 from qqtjax.pools.density import density_keep
-from qqtjax.pools.tune import kept_error, tune_density
+from qqtjax.pools.tune import _error_and_slope, kept_error, tune_density
 from qqtjax.runs import Pools
 
 CLUSTERS, POOLS = 12, 4
@@ -42,34 +42,35 @@ def clusters(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return complexity, sizes, group
 
 
-def test_the_error_of_what_is_kept_is_that_of_its_natural_mix(fitted: qqt.FittedLaw) -> None:
-    keep = np.array([1e4, 5e3, 5e3, 0.0])
+def test_the_error_of_what_is_kept_is_that_of_its_natural_mix(fitted: qqt.FittedLaw, clusters: tuple) -> None:
+    keep = np.array([4e3, 3e3, 3e3, 2e3, 2e3, 1e3, 5e3, 0.0, 0.0, 0.0, 0.0, 0.0])
     with jax.enable_x64(True):
-        found = float(kept_error(fitted, keep, 6e4))
+        found = float(kept_error(fitted, keep, 6e4, clusters[2]))
     smaller = fitted.with_sizes({"a": 1e4, "b": 5e3, "c": 5e3})
-    assert found == pytest.approx(float(smaller.predict(keep / keep.sum(), 6e4)), rel=1e-12)
+    assert found == pytest.approx(float(smaller.predict(np.array([0.5, 0.25, 0.25, 0.0]), 6e4)), rel=1e-12)
+
+
+def error_and_slope(fitted: qqt.FittedLaw, clusters: tuple, temperature: float, total: float) -> tuple:
+    """Predicted error, d error / d log T and d error / d log M, as the search computes them."""
+    complexity, sizes, group = clusters
+    at = np.log([temperature, total / sizes.sum()])
+    given = fitted.params, complexity, sizes, 2e5, group, 0.0
+    error, slope = _error_and_slope(fitted.law, POOLS, None, at, *given)
+    return float(error), *map(float, slope)
 
 
 @pytest.mark.usefixtures("x64")
 def test_gradients_through_the_projection_are_those_of_differences(fitted: qqt.FittedLaw, clusters: tuple) -> None:
-    complexity, sizes, group = clusters
-
-    @jax.jit
-    def error(temperature: float, total: float) -> jax.Array:
-        return kept_error(fitted, density_keep(complexity, sizes, total, temperature), 2e5, group)
-
-    slopes = jax.jit(jax.grad(error, (0, 1)))
     held = 0  # totals at which no epoch ends, where the law itself has a kink
     for temperature, total in itertools.product((0.03, 0.1, 0.5), (2.1e4, 5.3e4, 9e4)):
-        keep = density_keep(complexity, sizes, total, temperature)
-        held += int(np.sum(keep >= sizes))
-        of_temperature, of_total = slopes(temperature, total)
-        step = 1e-6 * temperature
-        expected = (error(temperature + step, total) - error(temperature - step, total)) / (2 * step)
-        assert float(of_temperature) == pytest.approx(float(expected), rel=1e-5, abs=1e-9)
-        step = 1e-5 * total
-        expected = (error(temperature, total + step) - error(temperature, total - step)) / (2 * step)
-        assert float(of_total) == pytest.approx(float(expected), rel=1e-5, abs=1e-13)
+        keep = density_keep(*clusters[:2], total, temperature)
+        held += int(np.sum(keep >= clusters[1]))
+        of_temperature, of_total = error_and_slope(fitted, clusters, temperature, total)[1:]
+        up, down = np.exp(1e-6), np.exp(-1e-6)
+        high, low = (error_and_slope(fitted, clusters, temperature * step, total)[0] for step in (up, down))
+        assert of_temperature == pytest.approx((high - low) / 2e-6, rel=1e-5, abs=1e-9)
+        high, low = (error_and_slope(fitted, clusters, temperature, total * step)[0] for step in (up, down))
+        assert of_total == pytest.approx((high - low) / 2e-6, rel=1e-5, abs=1e-9)
     assert held > 0  # with clusters at their bounds, too
 
 
@@ -79,18 +80,11 @@ def test_tuning_is_no_worse_than_a_fine_grid(fitted: qqt.FittedLaw, clusters: tu
     assert found.counts.sum() == found.total
     assert found.error < found.error_of_all - 1e-3
     with jax.enable_x64(True):
-        spread = np.std(complexity)
-        temperatures, totals = np.meshgrid(
-            spread * np.geomspace(0.01, 1e3, 60), sizes.sum() * np.geomspace(0.01, 1, 60)
-        )
-
-        def error(temperature: jax.Array, total: jax.Array) -> jax.Array:
-            return kept_error(fitted, density_keep(complexity, sizes, total, temperature), 2e5, group)
-
-        grid = np.asarray(jax.jit(jax.vmap(error))(temperatures.ravel(), totals.ravel()))
+        temperatures, totals = np.std(complexity) * np.geomspace(0.01, 1e3, 60), sizes.sum() * np.geomspace(0.01, 1, 60)
+        best = min(error_and_slope(fitted, clusters, *each)[0] for each in itertools.product(temperatures, totals))
         rounded = float(kept_error(fitted, found.counts.astype(float), 2e5, group))
-    assert found.error <= grid.min()
-    assert found.error == pytest.approx(grid.min(), abs=5e-4)
+    assert found.error <= best
+    assert found.error == pytest.approx(best, abs=5e-4)
     assert rounded == pytest.approx(found.error, abs=1e-5)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -41,7 +40,7 @@ PAPER = DensitySettings(clusters=500, temperature=0.1, neighbours=20, balance=0.
 RELEASED = DensitySettings(clusters=10_000, temperature=0.5, neighbours=20, balance=0.5, keep=0.8)
 
 
-def density_floor(sizes: ArrayLike, total: ArrayLike, balance: float) -> Array:
+def density_floor(sizes: ArrayLike, total: ArrayLike, balance: ArrayLike) -> Array:
     """The least that each cluster keeps: a part of an equal share, or one sample.
 
         l_j = min(m, n_j),   m = floor(B M / k) for B > 0, else 1;   m = 0 where M < k
@@ -61,14 +60,14 @@ def density_floor(sizes: ArrayLike, total: ArrayLike, balance: float) -> Array:
         >>> density_floor(np.array([100.0, 3.0, 0.0]), 30.0, 0.5).tolist()
         [5.0, 3.0, 0.0]
     """
-    sizes = jnp.asarray(sizes)
+    sizes, balance = jnp.asarray(sizes), jnp.asarray(balance)
     share = jnp.asarray(total) / sizes.shape[0]
-    least = jnp.floor(balance * share) if balance > 0 else jnp.minimum(1.0, jnp.floor(share))
+    least = jnp.where(balance > 0, jnp.floor(balance * share), jnp.minimum(1.0, jnp.floor(share)))
     return jax.lax.stop_gradient(jnp.minimum(least, sizes))
 
 
 def density_keep(
-    complexity: ArrayLike, sizes: ArrayLike, total: ArrayLike, temperature: ArrayLike, balance: float = 0.0
+    complexity: ArrayLike, sizes: ArrayLike, total: ArrayLike, temperature: ArrayLike, balance: ArrayLike = 0.0
 ) -> Array:
     """Samples to keep of each cluster as real numbers, differentiable in all but the balance.
 
@@ -95,17 +94,17 @@ def density_keep(
         >>> f"{slope:.0f} samples a unit of T"
         '106 samples a unit of T'
     """
-    complexity, sizes = jnp.asarray(complexity), jnp.asarray(sizes)
+    return _kept(*(jnp.asarray(each) for each in (complexity, sizes, total, temperature, balance)))[0]
+
+
+@jax.jit
+def _kept(complexity: Array, sizes: Array, total: Array, temperature: Array, balance: Array) -> tuple[Array, Array]:
+    """What is kept of each cluster, and its floor."""
     known = ~jnp.isnan(complexity)
     mean = jnp.sum(jnp.where(known, complexity, 0.0)) / jnp.maximum(jnp.sum(known), 1)
     shares = jax.nn.softmax(jnp.where(known, complexity, mean) / temperature)
-    return project(total * shares, density_floor(sizes, total, balance), sizes, total)
-
-
-@functools.partial(jax.jit, static_argnames="balance")
-def _kept(complexity: Array, sizes: Array, total: Array, temperature: Array, balance: float) -> tuple[Array, Array]:
     floor = density_floor(sizes, total, balance)
-    return density_keep(complexity, sizes, total, temperature, balance), floor
+    return project(total * shares, floor, sizes, total), floor
 
 
 def density_counts(
@@ -148,5 +147,5 @@ def density_counts(
         raise InputError(f"temperature {temperature:.12g}: expected a positive number")
     balance = checked_share(balance, "balance")
     with jax.enable_x64(True):
-        kept, floor = _kept(values, whole.astype(np.float64), float(wanted), float(temperature), balance=balance)
+        kept, floor = _kept(values, whole.astype(np.float64), float(wanted), float(temperature), balance)
     return round_exact(kept, wanted, floor, whole)

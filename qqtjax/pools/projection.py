@@ -49,7 +49,7 @@ def project(target: ArrayLike, lower: ArrayLike, upper: ArrayLike, total: ArrayL
     dtype = jnp.result_type(target, lower, upper, total, jnp.float32)
     target = target.astype(dtype)
     low, high = (jnp.broadcast_to(each, target.shape).astype(dtype) for each in (lower, upper))
-    return _project(target, low, high, total.astype(dtype))
+    return _compiled(target, low, high, total.astype(dtype))
 
 
 def _sorted_as_whole_numbers(values: Array) -> Array:
@@ -100,3 +100,7 @@ def _project_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tup
     count = jnp.maximum(jnp.sum(free), 1).astype(point.dtype)
     shift = (of_total - jnp.sum(jnp.where(free, of_target, held))) / count
     return point, jnp.where(free, of_target + shift, held)
+
+
+# Outside of other programs it is one of its own, instead of an operation at a time.
+_compiled = jax.jit(_project)

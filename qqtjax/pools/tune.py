@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.laws import FittedLaw
+from qqtjax.laws import FittedLaw, Law
 from qqtjax.pools.density import density_counts, density_keep
 from qqtjax.pools.rounding import checked_share, whole_sizes
 from qqtjax.runs import Run
@@ -53,13 +54,18 @@ def kept_error(
         >>> f"{few:.3f} {all_of_it:.3f}"  # the best pool alone, five times, or all four
         '0.773 0.823'
     """
-    kept = jnp.asarray(keep)
-    pools = len(fitted.pools)
-    if group is not None:
-        kept = jax.ops.segment_sum(kept, jnp.asarray(group), pools)
-    weights = kept / jnp.sum(kept)
-    run = Run(weights=weights, sizes=jnp.maximum(kept, 1.0), samples_seen=samples_seen)
-    return fitted.law(fitted.params, run, max_epochs)
+    kept, pools = jnp.asarray(keep), len(fitted.pools)
+    clusters = np.arange(pools) if group is None else group
+    return _error(fitted.law, pools, max_epochs, fitted.params, kept, jnp.asarray(samples_seen), jnp.asarray(clusters))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _error(
+    law: Law, pools: int, max_epochs: int | None, params: Any, keep: Array, samples_seen: Array, group: Array
+) -> Array:
+    kept = jax.ops.segment_sum(keep, group, pools)
+    run = Run(weights=kept / jnp.sum(kept), sizes=jnp.maximum(kept, 1.0), samples_seen=samples_seen)
+    return law(params, run, max_epochs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,35 +139,54 @@ def tune_density(
     clusters = np.arange(len(whole)) if group is None else np.asarray(group)
     _check(fitted, values, whole, clusters, samples_seen)
     balance = checked_share(balance, "balance")
-    everything = float(whole.sum())
-
-    def error(of: Array) -> Array:
-        temperature, total = jnp.exp(of[0]), everything * jnp.exp(of[1])
-        keep = density_keep(values, whole.astype(np.float64), total, temperature, balance)
-        return kept_error(fitted, keep, samples_seen, clusters, max_epochs)
-
     with jax.enable_x64(True):
-        both = jax.jit(jax.value_and_grad(error))
-        at = {"fun": lambda of: tuple(np.asarray(each, np.float64) for each in both(of)), "jac": True}
+        given = jax.device_put(
+            (fitted.params, values, whole.astype(np.float64), float(samples_seen), clusters, balance)
+        )
+
+        def error(of: np.ndarray) -> tuple[np.ndarray, ...]:
+            both = _error_and_slope(fitted.law, len(fitted.pools), max_epochs, of, *given)
+            return tuple(np.asarray(each, np.float64) for each in both)
+
         ranges = [tuple(np.log(np.std(values) * np.array(TEMPERATURES))), (np.log(LEAST_SHARE), 0.0)]
         # Starts lie off the ends, where a coordinate could not move both ways.
         lines = [np.linspace(low, high, STARTS + 2)[1:-1] for low, high in ranges]
         found: list[Any] = [
-            minimize(**at, x0=np.array([first, second]), method="L-BFGS-B", bounds=ranges)
+            minimize(error, np.array([first, second]), jac=True, method="L-BFGS-B", bounds=ranges)
             for first in lines[0]
             for second in lines[1]
         ]
         # Where a cluster reaches a bound the gradient jumps and such steps get stuck: a simplex goes on from there.
         found = [
-            minimize(lambda of: at["fun"](of)[0], each.x, method="Nelder-Mead", bounds=ranges, options=POLISH)
+            minimize(lambda of: error(of)[0], each.x, method="Nelder-Mead", bounds=ranges, options=POLISH)
             for each in found
         ]
         best = min(found, key=lambda each: each.fun)
-        slope = at["fun"](best.x)[1]
+        slope = error(best.x)[1]
         whole_error = float(kept_error(fitted, whole.astype(np.float64), samples_seen, clusters, max_epochs))
-    temperature, total = float(np.exp(best.x[0])), round(everything * float(np.exp(best.x[1])))
+    temperature, total = float(np.exp(best.x[0])), round(float(whole.sum() * np.exp(best.x[1])))
     counts = density_counts(values, whole, total, temperature, balance)
     return Tuned(temperature, total, counts, float(best.fun), slope, whole_error)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.value_and_grad, argnums=3)
+def _error_and_slope(
+    law: Law,
+    pools: int,
+    max_epochs: int | None,
+    of: Array,
+    params: Any,
+    complexity: Array,
+    sizes: Array,
+    samples_seen: Array,
+    group: Array,
+    balance: Array,
+) -> Array:
+    """Predicted error at a log temperature and log share of all samples, and its slope there."""
+    total = jnp.sum(sizes) * jnp.exp(of[1])
+    keep = density_keep(complexity, sizes, total, jnp.exp(of[0]), balance)
+    return _error(law, pools, max_epochs, params, keep, samples_seen, group)
 
 
 def _check(
