@@ -15,6 +15,7 @@ from qqtjax.errors import InputError
 from qqtjax.pools.functional import functional
 from qqtjax.pools.masks import Geometric, Linear, alive_counts, kernels, masked, masks_of
 
+under = jax.jit(masked, static_argnums=1)
 SHAPES = {"one": (4, 5), "two": (3, 2, 2), "three": (7, 1)}
 
 
@@ -25,7 +26,7 @@ def drawn(seed: int, levels: int, dtype: object = np.float32) -> dict[str, np.nd
 
 
 def alive(params: dict, masks: object, step: int) -> dict[str, np.ndarray]:
-    marked = masked(params, masks.places, masks.threshold[step], masks.cut[step])
+    marked = under(params, masks.places, masks.threshold[step], masks.cut[step])
     return {name: np.asarray(leaf) for name, leaf in marked.items()}
 
 
@@ -39,7 +40,7 @@ def by_hand(params: dict, count: int) -> dict[str, np.ndarray]:
     return jax.tree.unflatten(tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), levels=st.integers(1, 6), share=st.floats(0, 1))
 def test_the_largest_weights_stay_and_the_first_of_equal_ones(seed: int, levels: int, share: float):
     params = drawn(seed, levels)
@@ -66,7 +67,7 @@ def test_half_precision_has_many_equal_weights_and_the_counts_are_exact(rng: np.
     params = {"kernel": jnp.asarray(rng.normal(size=(200, 100)), jnp.bfloat16)}
     masks = masks_of(params, Geometric())
     found = [
-        int(jnp.count_nonzero(masked(params, masks.places, masks.threshold[step], masks.cut[step])["kernel"]))
+        int(np.count_nonzero(under(params, masks.places, masks.threshold[step], masks.cut[step])["kernel"]))
         for step in range(len(masks))
     ]
     assert found == Geometric().alive(20_000).tolist() == masks.alive[:, 0].tolist()
@@ -114,7 +115,7 @@ def test_what_is_masked_by_default_in_a_flax_module():
             self.convolution = nnx.Conv(8, 8, (3,), rngs=rngs)
             self.head = nnx.Linear(8, 3, rngs=rngs)
 
-    _, params = functional(Block(nnx.Rngs(0)))
+    _, params = functional(nnx.eval_shape(lambda: Block(nnx.Rngs(0))))
     flags = jax.tree_util.tree_map_with_path(kernels, params)
     masked_leaves = {
         jax.tree_util.keystr(path, simple=True, separator="/")
