@@ -82,7 +82,7 @@ def test_shards_with_names_and_a_working_folder(
         columns = {"uid": [f"{number}-{row}" for row in range(100)], "v": part.tolist()}
         pyarrow.parquet.write_table(pyarrow.table(columns), shards / f"{number}.parquet")
     kept = tmp_path / "kept.parquet"
-    words = [str(shards), "--clusters", "4", "--keep", ".2", "--id", "uid", "--work", str(tmp_path / "work"), "--dedup"]
+    words = [str(shards), "--clusters", "5", "--keep", ".2", "--id", "uid", "--work", str(tmp_path / "work"), "--dedup"]
     document = asked(capsys, *words, "1e-4", "-o", str(kept))
     assert document["duplicates"] == 0
     first = kept.read_bytes()

@@ -37,7 +37,7 @@ def test_golden_digits(golden: Path) -> None:
         assert len(again.rows) == len(labels) - removed
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 31, 32, 33, 64, 100, 129])
+@pytest.mark.parametrize("rows", [1, 8, 9, 33, 129])
 def test_tiles_are_the_full_matrix(rows: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     values = unit(rng, rows, 3)
     assert np.allclose(largest_before(values), full(values), atol=1e-6)
