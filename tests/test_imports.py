@@ -82,7 +82,7 @@ def test_import_is_light_and_touches_no_setting():
 import json, sys
 import jax
 before = dict(jax.config.values)
-import qqtjax
+import qqtjax, qqtjax.pools
 changed = sorted(name for name, value in jax.config.values.items() if before.get(name) != value)
 jax.config.update("jax_num_cpu_devices", 3)  # refused once a backend has started
 print(json.dumps({{

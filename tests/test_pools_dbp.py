@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import qqtjax as qqt
-from qqtjax.pools import dbp as module
 from qqtjax.pools.assignment import assign
 from qqtjax.pools.complexity import complexity, inter_distance, intra_distance
 from qqtjax.pools.dbp import dbp
@@ -157,7 +156,7 @@ def test_an_empty_cluster_is_reported() -> None:
 def test_defaults_are_named() -> None:
     assert (PAPER.clusters, PAPER.neighbours) == (500, 20)
     assert (RELEASED.clusters, RELEASED.temperature, RELEASED.balance) == (10_000, 0.5, 0.5)
-    assert module.dbp.__defaults__[0] is PAPER
+    assert dbp.__defaults__[0] is PAPER
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_the_bits_do_not_depend_on_devices(planted: np.ndarray, monkeypatch: pyt
     both = kmeans(planted, 9, seed=4, passes=5)
     shared = assign(planted, both.centroids)
     one = Mesh(np.array(jax.local_devices()[:1]), (chunks.AXIS,))
-    monkeypatch.setattr("qqtjax.pools.kmeans.local_mesh", lambda: one)
+    monkeypatch.setattr(importlib.import_module("qqtjax.pools.kmeans"), "local_mesh", lambda: one)
     monkeypatch.setattr(assignment, "local_mesh", lambda: one)
     alone = kmeans(planted, 9, seed=4, passes=5)
     assert alone.centroids.tobytes() == both.centroids.tobytes()

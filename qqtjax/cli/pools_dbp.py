@@ -134,7 +134,7 @@ def dbp(
 ) -> out.Answer:
     """Prune embeddings by density: keep most of the complex clusters, and of each the samples farthest from its centre.
 
-    In Python: qqtjax.pools.dbp.dbp.
+    In Python: qqtjax.pools.dbp.
     """
     if embeddings is None:
         raise InputError("EMBEDDINGS: missing, expected a .npy, .parquet or .safetensors file or a folder of them")

@@ -52,12 +52,13 @@ def flexrand(
         raise InputError(f"--{'keep' if keep is None else 'split'}: missing, expected a share, such as .3")
     shares = [words.number(text, name) for text, name in ((keep, "--keep"), (split, "--split"))]
     p.check_kept(output)
-    from qqtjax.pools import flexrand as rule
     from qqtjax.pools.drawing import SCHEMA
+    from qqtjax.pools.flexrand import flexrand as drawn
+    from qqtjax.pools.flexrand import flexrand_shares
     from qqtjax.pools.partition import Partition
 
     with words.naming("--keep, --split"):
-        rule.flexrand_shares(*shares)
+        flexrand_shares(*shares)
     with out.progress(2) as say:
         say(f"reading {scores}")
         found = p.read_scores(scores, column, id, label)
@@ -66,5 +67,5 @@ def flexrand(
             partition = Partition.of([0] * len(found.scores), ["all"], found.scores, found.ids)
         else:
             partition = Partition.by_label(found.labels, found.scores, found.ids)
-        kept = rule.flexrand(partition, *shares, seed=seed, exact=not released)
+        kept = drawn(partition, *shares, seed=seed, exact=not released)
     return p.answer(SCHEMA, kept, kept.to_dict(), output, json)
