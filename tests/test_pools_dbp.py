@@ -164,17 +164,32 @@ def test_defaults_are_named() -> None:
     [
         ({"rule": "dense"}, "rule 'dense': expected one of density, uniform"),
         ({"order": "far"}, "order 'far': expected one of hardest"),
-        ({"dedup": 0.0}, "epsilon 0.0"),
         ({"total": 941}, "941 samples to keep: expected at least 1 and at most the 940 rows"),
         ({"total": 0}, "0 samples to keep"),
         ({"total": 920, "dedup": 1e-5}, "920 samples to keep: only 900 are left"),
-        ({"settings": SMALL._replace(clusters=1)}, "clusters 1: expected at least 2"),
         ({"settings": SMALL._replace(clusters=941)}, "941 clusters of 940 rows"),
-        ({"settings": SMALL._replace(temperature=0.0)}, "temperature 0"),
         ({"settings": SMALL._replace(keep=1.2)}, "keep 1.2"),
-        ({"settings": SMALL._replace(neighbours=0)}, "neighbours 0"),
     ],
 )
 def test_wrong_questions_are_one_line(rows: np.ndarray, changes: dict, says: str) -> None:
     with pytest.raises(qqt.InputError, match=says):
         dbp(rows, **{"settings": SMALL, "passes": 2, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"settings": SMALL._replace(temperature=0.0)}, "temperature 0"),
+        ({"settings": SMALL._replace(neighbours=0)}, "neighbours 0"),
+        ({"settings": SMALL._replace(balance=1.5)}, "balance 1.5"),
+        ({"settings": SMALL._replace(clusters=1)}, "clusters 1: expected at least 2"),
+        ({"dedup": 0.0}, "epsilon 0.0"),
+        ({"ids": ["a"] * 940}, "sample 0: its id 'a' is given 940 times"),
+        ({"ids": ["a"]}, r"ids of shape \(1,\): expected one for each of 940 samples"),
+    ],
+)
+def test_what_is_wrong_is_found_before_the_work(rows: np.ndarray, changes: dict, says: str) -> None:
+    told: list[str] = []
+    with pytest.raises(qqt.InputError, match=says):
+        dbp(rows, **{"settings": SMALL, **changes}, progress=told.append)
+    assert not told

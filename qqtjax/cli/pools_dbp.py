@@ -9,6 +9,7 @@ import typer
 
 from qqtjax.cli import options as o
 from qqtjax.cli import output as out
+from qqtjax.cli import pools_options as p
 from qqtjax.cli import words
 from qqtjax.errors import InputError
 
@@ -19,7 +20,7 @@ EXAMPLES = """Examples:
   qqt pools dbp embeddings.npy --preset released --keep 0.8 -o kept.parquet
   qqt pools dbp embeddings.npy --rule ssp --keep 0.5 -o kept.parquet"""
 QUESTION, CLUSTERING, WORK = "What is kept", "Clusters", "How it is done"
-SCHEMA, SCHEMA_VERSION = "qqtjax.pruned", 1
+SCHEMA = "qqtjax.pruned"
 RULES = {"dbp": "density", "ssp": "uniform"}
 SSP_BALANCE = 0.5  # the cluster balance of the baseline
 
@@ -119,16 +120,7 @@ def dbp(
             help="Keep there what is finished; run again after a stop, it goes on there.",
         ),
     ] = None,
-    output: Annotated[
-        str | None,
-        o.option(
-            "-o",
-            "--output",
-            group=o.OUTPUT,
-            metavar="FILE",
-            help="Write the kept samples with their clusters: Parquet.",
-        ),
-    ] = None,
+    output: p.Kept = None,
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> out.Answer:
@@ -140,9 +132,7 @@ def dbp(
         raise InputError("EMBEDDINGS: missing, expected a .npy, .parquet or .safetensors file or a folder of them")
     if keep is None:
         raise InputError("--keep: missing, expected a share such as 0.277, or a count such as 112M")
-    out.check_writable(output)
-    if output == "-":
-        raise InputError("-o: Parquet cannot go to standard output; expected a file name, or --json")
+    p.check_kept(output)
     kind = RULES[words.one_of(rule, RULES, "--rule")]
     words.one_of(order, ("hardest", "easiest", "random"), "--order")
     room = words.positive(re.sub(r"i?[bB]$", "", memory.strip()), "--memory")
@@ -161,7 +151,7 @@ def dbp(
     if wanted <= 1:
         settings = settings._replace(keep=wanted)
     source = Embeddings.of(embeddings, column)
-    with out.progress(passes + 3) as say:
+    with out.progress(passes + 2) as say:
         pruned = run(
             source,
             settings,
@@ -178,17 +168,11 @@ def dbp(
             folder=work,
             progress=say,
         )
-        if output is not None:
-            say(f"writing {output}")
-            pruned.selection.save(output)
     document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
         "rule": rule,
         "order": order,
         "settings": settings._asdict() | {"keep": wanted},
         "seed": seed,
-        "file": output,
         **pruned.to_dict(),
     }
-    return out.Answer(out.as_json(document), True) if json else out.Answer(str(pruned), False)
+    return p.answer(SCHEMA, pruned, document, output, json)

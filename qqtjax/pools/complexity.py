@@ -59,11 +59,21 @@ def inter_distance(centroids: np.ndarray, neighbours: int = NEIGHBOURS) -> np.nd
     count = len(centroids)
     if count < 2:
         raise InputError(f"{count} centroid: expected at least 2, so that each has a neighbour")
-    if neighbours < 1:
-        raise InputError(f"neighbours {neighbours}: expected at least 1")
+    checked_neighbours(neighbours)
     with jax.enable_x64(True):
         found = _inter_distance(jnp.asarray(centroids, jnp.float64), min(neighbours, count - 1))
     return np.asarray(found)
+
+
+def checked_neighbours(neighbours: int) -> int:
+    """The number of neighbours itself.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    if neighbours < 1:
+        raise InputError(f"neighbours {neighbours}: expected at least 1")
+    return neighbours
 
 
 @partial(jax.jit, static_argnums=1)

@@ -12,12 +12,12 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.pools.assignment import Assignment, assign
-from qqtjax.pools.complexity import complexity, inter_distance, intra_distance
-from qqtjax.pools.density import PAPER, DensitySettings, density_counts
+from qqtjax.pools.complexity import checked_neighbours, complexity, inter_distance, intra_distance
+from qqtjax.pools.density import PAPER, DensitySettings, checked_temperature, density_counts
 from qqtjax.pools.drawing import ORDERS, Order, Selection, draw
 from qqtjax.pools.embeddings import Embeddings
 from qqtjax.pools.kmeans import MEMORY, PASSES, TOLERANCE, Clusters, kmeans
-from qqtjax.pools.partition import NO_POOL, Partition
+from qqtjax.pools.partition import NO_POOL, Partition, distinct_ids
 from qqtjax.pools.rounding import checked_share
 from qqtjax.pools.semdedup import Deduplicated, check_epsilon, semdedup
 from qqtjax.pools.uniform import uniform_counts
@@ -76,6 +76,18 @@ class Pruned:
             "trained_on": self.clusters.rows,
             "pools": rows,
         }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the kept samples as `Selection.save` does; a sample's score is its distance to the centroid.
+
+        Args:
+            path: the file; it is written whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+            MissingExtraError: pyarrow is not installed.
+        """
+        self.selection.save(path)
 
     def __str__(self) -> str:
         table = self.report().sort_values("complexity", ascending=False, kind="stable")
@@ -140,7 +152,7 @@ def dbp(
 
     Raises:
         InputError: wrong rows (the file and row are named), more clusters than rows, a total above what there is, an
-            unknown rule or order, a folder that holds something else.
+            unknown rule or order, an id given twice, a folder that holds something else.
 
     Source: Abbas et al. 2024 (arXiv 2401.04578); the uniform rule is that of Sorscher et al. 2022.
 
@@ -158,6 +170,11 @@ def dbp(
         raise InputError(f"order {order!r}: expected one of {', '.join(ORDERS)}{did_you_mean(order, ORDERS)}")
     if settings.clusters < 2:
         raise InputError(f"clusters {settings.clusters}: expected at least 2, so that each has a neighbour")
+    # All that can be wrong is found out before hours of clustering.
+    checked_temperature(settings.temperature)
+    checked_share(settings.balance, "balance")
+    checked_neighbours(settings.neighbours)
+    names = None if ids is None else distinct_ids(np.asarray(ids), count)
     # The small addition keeps shares such as 0.29 of 100 from losing a sample to rounding.
     wanted = math.floor(checked_share(settings.keep) * count + 1e-6) if total is None else total
     if not 0 < wanted <= count:
@@ -205,7 +222,7 @@ def dbp(
         counts = density_counts(product, assignment.counts, wanted, settings.temperature, settings.balance)
     else:
         counts = uniform_counts(assignment.counts, wanted, settings.balance)
-    partition = _partition(assignment, rows, count, ids)
+    partition = _partition(assignment, rows, count, names)
     if order == "random":
         selection = draw(partition, counts, "random", seed)
     else:

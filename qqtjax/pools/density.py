@@ -143,9 +143,19 @@ def density_counts(
         raise InputError(f"complexities of shape {values.shape}: expected one for each of {len(whole)} clusters")
     if np.any(np.isinf(values)) or np.all(np.isnan(values)):
         raise InputError("complexities: expected finite numbers, or NaN for some clusters")
-    if not 0 < temperature < np.inf:
-        raise InputError(f"temperature {temperature:.12g}: expected a positive number")
+    checked_temperature(temperature)
     balance = checked_share(balance, "balance")
     with jax.enable_x64(True):
         kept, floor = _kept(values, whole.astype(np.float64), float(wanted), float(temperature), balance)
     return round_exact(kept, wanted, floor, whole)
+
+
+def checked_temperature(temperature: float) -> float:
+    """The temperature itself.
+
+    Raises:
+        InputError: it is not a positive number.
+    """
+    if not 0 < temperature < np.inf:
+        raise InputError(f"temperature {temperature:.12g}: expected a positive number")
+    return temperature

@@ -325,8 +325,10 @@ def _open(path: Path, column: str | None) -> Shard:
     if path.suffix == ".safetensors":
         tensors = open_tensors(path)
         matrices = [name for name, values in tensors.items() if values.ndim == 2]
-        name = _chosen(column, matrices, f"{path}: tensors")
+        name = _chosen(column, matrices, f"{path}: matrices")
         return _Stored(f"{path}", _matrix(tensors[name], f"{path}: {name}"))
+    if column is not None:
+        raise InputError(f"{path}: a single array, without a column {column!r}")
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as problem:
@@ -368,8 +370,10 @@ def _chosen(column: str | None, found: Sequence[str], what: str) -> str:
     Raises:
         InputError: it is not there, or several are and none was named.
     """
+    if not found:
+        raise InputError(f"{what}: none, expected one that holds the embeddings")
     if column is not None and column not in found:
-        raise InputError(f"{what}: {', '.join(found) or 'none'}; expected {column!r}{did_you_mean(column, found)}")
+        raise InputError(f"{what}: {', '.join(found)}; expected {column!r}{did_you_mean(column, found)}")
     if column is None and len(found) != 1:
-        raise InputError(f"{what}: {', '.join(found) or 'none'}; name the one that holds the embeddings (column)")
+        raise InputError(f"{what}: {', '.join(found)}; name the one that holds the embeddings (column)")
     return column or found[0]

@@ -86,7 +86,7 @@ class Partition:
         return cls(
             Pools(tuple(map(str, names)), sizes),
             rows,
-            None if ids is None else _distinct(np.asarray(ids), len(rows)),
+            None if ids is None else distinct_ids(np.asarray(ids), len(rows)),
             None if scores is None else finite_scores(scores, len(rows)),
         )
 
@@ -267,7 +267,16 @@ def finite_scores(scores: ArrayLike, length: int | None = None) -> np.ndarray:
     return found.astype(np.float64)
 
 
-def _distinct(ids: np.ndarray, length: int) -> np.ndarray:
+def distinct_ids(ids: np.ndarray, length: int) -> np.ndarray:
+    """`[N]` what samples are called.
+
+    Args:
+        ids: `[N]` numbers or text.
+        length: N.
+
+    Raises:
+        InputError: another length, an id given twice; the row is named, counted from 0.
+    """
     if ids.shape != (length,):
         raise InputError(f"ids of shape {ids.shape}: expected one for each of {length} samples")
     values, first, counts = np.unique(ids, return_index=True, return_counts=True)
