@@ -10,6 +10,7 @@ import pytest
 from test_cli import Typed, only_error
 
 from qqtjax.cli import points
+from qqtjax.pools import dlc
 from qqtjax.pools.dlc_classes import dlc_scores, squared_distance
 from qqtjax.pools.dlc_text import dlc_response_scores
 from qqtjax.pools.masks import Linear
@@ -39,6 +40,12 @@ class Net(nnx.Module):
 def bigram():
     return (lambda params, tokens: params["kernel"][tokens]), {"kernel": np.log(np.arange(1.0, 10.0).reshape(3, 3))}
 
+def nothing():
+    return (lambda params, x: None), {"kernel": W}
+
+def flat():
+    return (lambda params, x: jnp.sum(params["kernel"])), {"kernel": W}
+
 def breaks():
     raise RuntimeError("no weights here\\nsecond line")
 
@@ -58,6 +65,15 @@ def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "y.txt").write_text("".join(f"class {row % 3}\n" for row in range(30)))
     np.save(tmp_path / "tokens.npy", rng.integers(0, 3, (8, 6)))
     np.save(tmp_path / "response.npy", np.tile(np.arange(6) > 2, (8, 1)))
+    holed = rng.normal(size=(30, 4))
+    holed[17, 2] = np.nan
+    np.save(tmp_path / "nan.npy", holed)
+    np.save(tmp_path / "wide.npy", np.ones((30, 7)))
+    np.save(tmp_path / "short.npy", np.arange(29) % 3)
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    np.save(tmp_path / "number.npy", 3.0)
+    np.save(tmp_path / "silent.npy", np.zeros((8, 6), bool))
+    (tmp_path / "gap.txt").write_text("a\n\n" + "b\n" * 28)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(points, "FIRST", 1e6)
     typed = Typed(capsys, monkeypatch)
@@ -135,7 +151,27 @@ def test_language_models_are_scored_by_their_response(typed: Typed):
         (["x.npy", "--model", "NETS:Net", "--labels", "y.npy", "--method", "f"], "--method: Net has no method 'f'"),
         (["no.npy", "--model", "NETS:pair", "--labels", "y.npy"], "INPUTS: no.npy: no such file"),
         (["y.txt", "--model", "NETS:pair", "--labels", "y.npy"], "INPUTS: y.txt: not an array in a .npy file"),
-        (["x.npy", "--model", "NETS:pair", "--labels", "tokens.npy"], "labels of shape (8, 6)"),
+        (
+            ["x.npy", "--model", "NETS:pair", "--labels", "tokens.npy"],
+            "--labels: tokens.npy: shape (8, 6), expected one for each of the 30 rows of x.npy",
+        ),
+        (
+            ["x.npy", "--model", "NETS:pair", "--labels", "short.npy"],
+            "--labels: short.npy: 29 labels, expected one for each of the 30 rows of x.npy",
+        ),
+        (["x.npy", "--model", "NETS:pair", "--labels", "gap.txt"], "--labels: gap.txt: line 2 is empty"),
+        (["nan.npy", "--model", "NETS:pair", "--labels", "y.npy"], "nan.npy, row 17: features that are not finite"),
+        (
+            ["wide.npy", "--model", "NETS:pair", "--labels", "y.npy"],
+            "NETS:pair: on a batch of shape (30, 7): TypeError: dot_general",
+        ),
+        (["x.npy", "--model", "NETS:nothing", "--labels", "y.npy"], "gives NoneType for a batch, expected an array"),
+        (["x.npy", "--model", "NETS:flat", "--labels", "y.npy"], "features of shape (): expected a row of them"),
+        (["objects.npy", "--model", "NETS:pair", "--labels", "y.npy"], "INPUTS: objects.npy: not an array in a .npy"),
+        (["number.npy", "--model", "NETS:pair", "--labels", "y.npy"], "number.npy: expected one array with a row"),
+        (["x.npy", "--model", "NETS:pair", "--labels", "y.npy", "--work", "x.npy"], "x.npy: cannot be made"),
+        (["tokens.npy", "--model", "NETS:bigram", "--response", "silent.npy"], "tokens.npy, row 0: no token of a"),
+        (["tokens.npy", "--model", "NETS:flat", "--response", "response.npy"], "logits of shape (): expected (8, 6)"),
         (["x.npy", "--model", "NETS:pair", "--labels", "no.txt"], "--labels: no.txt: cannot be read"),
         (["x.npy", "--model", "NETS:pair", "--labels", "y.npy", "--capacities", "cubic:3"], "--capacities: found"),
         (
@@ -149,4 +185,14 @@ def test_language_models_are_scored_by_their_response(typed: Typed):
 )
 def test_mistakes_end_with_one_line(typed: Typed, words: list[str], message: str):
     ran = typed("pools", "dlc", *[word.replace("NETS", typed.nets) for word in words])
-    only_error(ran, message)
+    only_error(ran, message.replace("NETS", typed.nets))
+
+
+def test_a_working_folder_keeps_what_is_finished(typed: Typed, monkeypatch: pytest.MonkeyPatch):
+    words = "pools", "dlc", "x.npy", "--labels", "y.npy", "--model", f"{typed.nets}:pair", "--work", "work"
+    assert typed(*words, "-o", "one.parquet").status == 0
+    assert sorted(each.name for each in Path("work").iterdir()) == ["dlc-000000000000.npz", "dlc.json"]
+    monkeypatch.setattr(dlc, "_losses", None)  # nothing is computed any more
+    assert typed(*words, "-o", "two.parquet").status == 0
+    assert Path("one.parquet").read_bytes() == Path("two.parquet").read_bytes()
+    only_error(typed(*words, "--distance", "squared"), "work: holds the work of something else (loss differ)")

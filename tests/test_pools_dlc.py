@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from qqtjax.errors import InputError
+from qqtjax.pools import dlc, finished
 from qqtjax.pools.dlc import mean_masked_loss
 from qqtjax.pools.dlc_classes import dlc_scores, inverse_distance, pooled, squared_distance
 from qqtjax.pools.dlc_text import dlc_response_scores, response_loss
@@ -278,3 +280,61 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_responses_that_cannot_be_scored(tokens: np.ndarray, response: object, message: str):
     with pytest.raises(InputError, match=message):
         dlc_response_scores(lambda p, t: p["kernel"][t], {"kernel": np.ones((2, 2))}, tokens, response)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(rows: int) -> Callable[[int, int], None]:
+    """What a kill between two batches leaves behind: the job ends, and nothing is tidied up."""
+
+    def progress(done: int, total: int) -> None:
+        if done >= rows:
+            raise Stopped
+
+    return progress
+
+
+@pytest.mark.parametrize("keep_losses", [False, True])
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_losses: bool
+):
+    monkeypatch.setattr(finished, "EVERY", 0)
+    params, x, y = random_network(rng), rng.normal(size=(50, 4)), np.arange(50) % 4
+    how: dict = {"rows": 20, "keep_losses": keep_losses}
+    whole = dlc_scores(network, params, x, y, **how)
+    for _ in range(2):  # twice at the same row: the second time nothing is left to do before it
+        with pytest.raises(Stopped):
+            dlc_scores(network, params, x, y, folder=tmp_path, progress=stop_after(20), **how)
+    told: list[tuple[int, int]] = []
+    again = dlc_scores(network, params, x, y, folder=tmp_path, progress=lambda *each: told.append(each), **how)
+    assert told == [(20, 50), (40, 50), (50, 50)]
+    assert again.scores.tobytes() == whole.scores.tobytes()
+    if keep_losses:
+        assert again.losses.tobytes() == whole.losses.tobytes()
+    # When all is done nothing is computed any more.
+    monkeypatch.setattr(dlc, "_losses", None)
+    assert dlc_scores(network, params, x, y, folder=tmp_path, **how).scores.tobytes() == whole.scores.tobytes()
+    for other, what in (
+        (lambda: dlc_scores(network, params, x + 1, y, folder=tmp_path, **how), "data"),
+        (lambda: dlc_scores(network, params, x, np.roll(y, 1), folder=tmp_path, **how), "data"),
+        (lambda: dlc_scores(network, random_network(rng), x, y, folder=tmp_path, **how), "parameters"),
+        (lambda: dlc_scores(network, params, x, y, folder=tmp_path, capacities=[0.5], **how), "masks"),
+        (lambda: dlc_scores(network, params, x, y, folder=tmp_path, loss=squared_distance, **how), "loss"),
+        (lambda: dlc_scores(network, params, x, y, folder=tmp_path, about="other", **how), "loss"),
+    ):
+        with pytest.raises(InputError, match=f"holds the work of something else .*{what}.* differ"):
+            other()
+    next(tmp_path.glob("dlc-*20.npz")).write_bytes(b"PK")
+    with pytest.raises(InputError, match="damaged; remove the folder"):
+        dlc_scores(network, params, x, y, folder=tmp_path, **how)
+
+
+def test_finished_rows_are_written_every_few_seconds_and_at_the_end(rng: np.random.Generator, tmp_path: Path):
+    tokens, params = rng.integers(0, 3, (50, 4)), {"kernel": rng.normal(size=(3, 3))}
+    how: dict = {"rows": 8, "folder": tmp_path}
+    first = dlc_response_scores(lambda p, t: p["kernel"][t], params, tokens, tokens >= 0, **how)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["dlc-000000000000.npz", "dlc.json"]
+    again = dlc_response_scores(lambda p, t: None, params, tokens, tokens >= 0, **how)
+    assert again.scores.tobytes() == first.scores.tobytes()

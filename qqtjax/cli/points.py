@@ -14,22 +14,22 @@ Told = Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def counted() -> Iterator[Told]:
-    """A function to call with the points done and the points in all."""
+def counted(what: str = "points") -> Iterator[Told]:
+    """A function to call with the points done and the points in all; `what` they are called."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    with _bar() if is_terminal else _lines() as told:
+    rate = _Rate(what)
+    with _bar(rate) if is_terminal else _lines(rate) as told:
         yield told
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Told]:
+def _bar(rate: _Rate) -> Iterator[Told]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("starting", total=None)
-        rate = _Rate()
 
         def told(done: int, total: int) -> None:
             bar.update(task, description=rate.text(done, total), completed=done, total=total)
@@ -38,8 +38,7 @@ def _bar() -> Iterator[Told]:
 
 
 @contextlib.contextmanager
-def _lines() -> Iterator[Told]:
-    rate = _Rate()
+def _lines(rate: _Rate) -> Iterator[Told]:
     spoken = time.monotonic() + FIRST - EVERY
 
     def told(done: int, total: int) -> None:
@@ -58,7 +57,8 @@ def _lines() -> Iterator[Told]:
 class _Rate:
     """Points a second since the first report: what was finished by an earlier run does not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self.what = what
         self.start: tuple[float, int] | None = None
 
     def a_second(self, done: int) -> float | None:
@@ -73,7 +73,7 @@ class _Rate:
 
         rate = self.a_second(done)
         speed = f", {show_count(rate, 3)}/s" if rate else ""
-        return f"{show_count(done, 4)} of {show_count(total, 4)} points{speed}"
+        return f"{show_count(done, 4)} of {show_count(total, 4)} {self.what}{speed}"
 
     def left(self, done: int, total: int) -> float | None:
         rate = self.a_second(done)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +24,12 @@ EXAMPLES = """Examples:
   qqt pools dlc images.npy --labels labels.npy --model nets:resnet \\
       --method features --capacities linear:10 --json
   qqt pools flexrand pools.parquet --column score --label pool --keep .3 --split .75
-  qqt pools dlc tokens.npy --response response.npy --model nets:llm -o pools.parquet
+  qqt pools dlc tokens.npy --response response.npy --model nets:llm \\
+      --work work/ -o pools.parquet
 and nets.py, in this folder or installed, holds
   def resnet():                # no arguments; a flax NNX module works too:
       return apply, params     # apply(params, batch) -> features, or logits of tokens"""
-MODEL, SCORE = "The frozen network", "How it scores"
+MODEL, SCORE, WORK = "The frozen network", "How it scores", "How it is done"
 SCHEMA, SCHEMA_VERSION = "qqtjax.dlc", 1
 LOSSES = ("inverse", "squared")
 CAPACITIES = "geometric:INTERVAL:STEPS, linear:STEPS, or shares such as 1,.5,.2"
@@ -83,7 +86,15 @@ def dlc(
         str, o.option(group=SCORE, metavar="NAME", help="Logits from distances: inverse (the default) or squared.")
     ] = "inverse",
     rows: Annotated[
-        int | None, o.option(group=SCORE, metavar="N", min=1, help="Samples of one batch: 256, or 16 of text.")
+        int | None, o.option(group=WORK, metavar="N", min=1, help="Samples of one batch: 256, or 16 of text.")
+    ] = None,
+    work: Annotated[
+        str | None,
+        o.option(
+            group=WORK,
+            metavar="FOLDER",
+            help="Keep there what is finished; run again after a stop, it goes on there.",
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -112,21 +123,21 @@ def dlc(
         how["per_layer"] = per_layer
     p.check_kept(output)
     samples = _array(inputs, "INPUTS")
-    apply, params = _model(model, method)
-    with points.counted() as told:
+    classes = np.full(len(samples), "all") if labels is None else _labels(labels, len(samples), inputs)
+    answers = None if response is None else _array(response, "--response")
+    network, params = _model(model, method)
+    how |= {"folder": work, "about": f"{model} {method or ''}"}
+    with points.counted("samples") as told, _named(inputs):
         how["progress"] = told
-        if labels is not None:
+        if answers is None:
             from qqtjax.pools import dlc_classes
 
             loss = dlc_classes.inverse_distance if wanted == "inverse" else dlc_classes.squared_distance
-            classes = _labels(labels)
-            found = dlc_classes.dlc_scores(apply, params, samples, classes, loss=loss, **how)
+            found = dlc_classes.dlc_scores(_Named(network, model), params, samples, classes, loss=loss, **how)
         else:
             from qqtjax.pools import dlc_text
 
-            classes = np.full(len(samples), "all")
-            answers = _array(str(response), "--response")
-            found = dlc_text.dlc_response_scores(apply, params, samples, answers, **how)
+            found = dlc_text.dlc_response_scores(_Named(network, model), params, samples, answers, **how)
     return _answer(found, classes, output, json)
 
 
@@ -210,19 +221,57 @@ def _array(path: str, what: str) -> np.ndarray:
     return found
 
 
-def _labels(path: str) -> np.ndarray:
+def _labels(path: str, count: int, inputs: str) -> np.ndarray:
     """The classes that `--labels` names.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: they cannot be read, are not one for each of the inputs, or one is empty.
     """
     if Path(path).suffix.lower() == ".npy":
-        return _array(path, "--labels")
+        found = _array(path, "--labels")
+    else:
+        try:
+            found = np.array(Path(path).read_text(encoding="utf-8").splitlines(), np.str_)
+        except (OSError, ValueError) as problem:
+            reason = getattr(problem, "strerror", None) or "not text in UTF-8"
+            raise InputError(f"--labels: {path}: cannot be read ({reason})") from None
+        blank = np.flatnonzero(np.char.strip(found) == "")
+        if len(blank):
+            raise InputError(f"--labels: {path}: line {blank[0] + 1} is empty, expected a class")
+    if found.shape != (count,):
+        shape = f"{len(found)} labels" if found.ndim == 1 else f"shape {found.shape}"
+        raise InputError(f"--labels: {path}: {shape}, expected one for each of the {count} rows of {inputs}")
+    return found
+
+
+class _Named:
+    """A network whose own mistakes are reported as those of `--model`."""
+
+    def __init__(self, network: Any, text: str) -> None:
+        self.network, self.text = network, text
+
+    def __call__(self, params: Any, batch: Any) -> Any:
+        try:
+            found = self.network(params, batch)
+        except Exception as problem:  # somebody else's code may fail in any way
+            reason = (str(problem).splitlines() or [""])[0]
+            raise InputError(
+                f"--model {self.text}: on a batch of shape {batch.shape}: {type(problem).__name__}: {reason}"
+            ) from None
+        if not hasattr(found, "shape"):
+            raise InputError(f"--model {self.text}: gives {type(found).__name__} for a batch, expected an array")
+        return found
+
+
+@contextlib.contextmanager
+def _named(inputs: str) -> Iterator[None]:
+    """Put the name of the file in front of what is wrong with one of its rows."""
     try:
-        return np.array(Path(path).read_text(encoding="utf-8").splitlines())
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "not text in UTF-8"
-        raise InputError(f"--labels: {path}: cannot be read ({reason})") from None
+        yield
+    except InputError as problem:
+        if not str(problem).startswith("row "):
+            raise
+        raise InputError(f"{inputs}, {problem}") from None
 
 
 def _model(text: str, method: str | None) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,10 +14,12 @@ import numpy as np
 from jax import Array, lax, tree_util
 
 from qqtjax.errors import InputError
+from qqtjax.pools.finished import Finished, digest_of
 from qqtjax.pools.masks import Capacities, Geometric, Maskable, kernels, masked, masks_of
 
 Progress = Callable[[int, int], None]
 ROWS = 256
+STAGE = "dlc"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ def mean_masked_loss(
     together: int = 1,
     keep_losses: bool = False,
     progress: Progress | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    about: str = "",
 ) -> DLC:
     """Discounted learning complexity under any loss.
 
@@ -66,12 +71,16 @@ def mean_masked_loss(
         together: masks that are evaluated side by side; activations take as many times the memory.
         keep_losses: return `[f, N]` losses too.
         progress: called with rows done and N.
+        folder: keep finished rows there; run again after a stop, it goes on behind them, to the same bytes.
+        about: what else must be the same for that, beside data, parameters and masks: a name for the loss, whose code
+            cannot be compared.
 
     Returns:
         `DLC`.
 
     Raises:
-        InputError: rows that do not match, no rows, a loss that is not finite (its row is named), wrong capacities.
+        InputError: rows that do not match, no rows, a loss that is not finite (its row is named), wrong capacities, a
+            folder that holds something else.
 
     Source: arXiv 2402.05356v2, section 3.
 
@@ -89,20 +98,34 @@ def mean_masked_loss(
     at_once = min(_positive(together, "together"), len(masks))
     # A Partial inside another one would hide its arrays, and be compiled anew in every call.
     rule = loss if isinstance(loss, tree_util.Partial) else tree_util.Partial(loss)
-    scores = np.empty(count, np.float64)
-    kept = []
-    for start in range(0, count, size):
+    identity: dict[str, Any] = {}
+    if folder is not None:
+        identity = {
+            "data": digest_of(data),
+            "parameters": digest_of(params),
+            "masks": digest_of((masks.threshold, masks.cut)),
+            "loss": f"{about} {digest_of(rule)}",
+            "rows": size,
+            "together": at_once,
+            "keep_losses": keep_losses,
+        }
+    finished = Finished(folder, STAGE, identity)
+    parts = list(finished.parts)
+    if parts and progress is not None:
+        progress(finished.rows, count)
+    for start in range(finished.rows, count, size):
         found = np.asarray(_losses(masks.places, at_once, rule, params, threshold, cut, batch_at(data, start, size)))
         if found.shape != (len(masks), size):
             raise InputError(f"loss of shape {found.shape[1:]}: expected one number for each of {size} rows")
         found = found[:, : count - start]
         _check_finite(found, masks.capacities, start)
-        scores[start : start + size] = found.mean(axis=0, dtype=np.float64)
-        if keep_losses:
-            kept.append(found)
+        part = {"scores": found.mean(axis=0, dtype=np.float64)} | ({"losses": found} if keep_losses else {})
+        parts.append(part)
+        finished.add(part, last=start + size >= count)
         if progress is not None:
             progress(min(start + size, count), count)
-    return DLC(scores, masks.capacities, np.concatenate(kept, axis=1) if keep_losses else None)
+    whole = {name: np.concatenate([each[name] for each in parts], axis=-1) for name in parts[0]}
+    return DLC(whole["scores"], masks.capacities, whole.get("losses"))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

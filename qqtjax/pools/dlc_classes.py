@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -106,9 +107,10 @@ def class_centroids(
     size = batch_size(rows, count)
     total = None
     for start in range(0, count, size):
-        found = np.asarray(_features(apply, params, batch_at(inputs, start, size)), np.float64)[: count - start]
-        if found.ndim != 2:
-            raise InputError(f"features of shape {found.shape}: expected a row of them for each sample")
+        found = np.asarray(_features(apply, params, batch_at(inputs, start, size)), np.float64)
+        if found.ndim != 2 or len(found) != size:
+            raise InputError(f"features of shape {found.shape}: expected a row of them for each of {size} samples")
+        found = found[: count - start]
         bad = ~np.isfinite(found).all(axis=1)
         if bad.any():
             raise InputError(f"row {start + int(bad.argmax())}: features that are not finite; is its input finite?")
@@ -147,6 +149,8 @@ def dlc_scores(
     together: int = 1,
     keep_losses: bool = False,
     progress: Progress | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    about: str = "",
 ) -> DLC:
     """Learning complexity of labelled samples under a frozen pretrained network, without training anything.
 
@@ -167,6 +171,8 @@ def dlc_scores(
         together: masks that are evaluated side by side.
         keep_losses: return `[f, N]` losses too.
         progress: called with rows done and N.
+        folder: keep finished rows there; run again after a stop, it goes on behind them, to the same bytes.
+        about: a name for the network, whose code cannot be compared; it must be the same for that.
 
     Returns:
         `DLC`: scores (low is easy), the capacities that were met, and the losses where asked for.
@@ -204,6 +210,8 @@ def dlc_scores(
         together=together,
         keep_losses=keep_losses,
         progress=progress,
+        folder=folder,
+        about=f"{about} {getattr(loss, '__qualname__', '')}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,12 @@ class _OfResponse:
     apply: Callable[[Any, Any], Array]
 
     def __call__(self, params: Any, batch: Any) -> Array:
-        return response_loss(self.apply(params, batch[0]), *batch)
+        logits = self.apply(params, batch[0])
+        if jnp.ndim(logits) != 3 or logits.shape[:2] != batch[0].shape:
+            raise InputError(
+                f"logits of shape {jnp.shape(logits)}: expected {batch[0].shape} and the size of the vocabulary"
+            )
+        return response_loss(logits, *batch)
 
 
 def dlc_response_scores(
@@ -68,6 +74,8 @@ def dlc_response_scores(
     together: int = 1,
     keep_losses: bool = False,
     progress: Progress | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    about: str = "",
 ) -> DLC:
     """Learning complexity of prompts with responses under a frozen causal language model.
 
@@ -87,6 +95,8 @@ def dlc_response_scores(
         together: masks that are evaluated side by side.
         keep_losses: return `[f, N]` losses too.
         progress: called with rows done and N.
+        folder: keep finished rows there; run again after a stop, it goes on behind them, to the same bytes.
+        about: a name for the network, whose code cannot be compared; it must be the same for that.
 
     Returns:
         `DLC`: scores in nats a token (low is easy).
@@ -124,4 +134,6 @@ def dlc_response_scores(
         together=together,
         keep_losses=keep_losses,
         progress=progress,
+        folder=folder,
+        about=about,
     )
