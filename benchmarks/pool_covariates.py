@@ -13,8 +13,9 @@ of the pairs alone, averaged over the same redraws:
   word-CLIP model trained on 39,936 pairs of the fresh reference of family C; the loss is the contrastive one, against
   the 1,000 first target words.
 
-Each covariate alone: least squares across pools, every pool left out in turn, permutation test. "Within families":
-after the mean of the family is subtracted from both.
+Pools whose half-life ends at a bound of the fit in any redraw are left out: these runs do not tell it, nor the utility
+that goes with it. Each covariate alone: least squares across pools, every pool left out in turn, permutation test.
+"Within families" has one intercept a family, and is compared with these alone; values are dealt anew within families.
 """
 
 from __future__ import annotations
@@ -40,27 +41,32 @@ UNIT = 9_984
 WINDOW = (0.25 * UNIT, 20 * UNIT)
 CLUSTERS, NEIGHBOURS, PASSES = 500, 20, 20
 PAIRS, QUARTERS, SEED = 4_000, 16, 11
+SHUFFLES = 2_000
 
 
-def fits() -> dict[str, dict[str, float]]:
-    """`{pool: {"log half-life": .., "utility": ..}}`, means over redraws, with their standard deviations."""
+def fits() -> tuple[dict[str, dict[str, float]], list[str]]:
+    """`{pool: {"log half-life": .., "utility": ..}}`, means over redraws with standard deviations, and bounds hit."""
     found: dict[str, dict[str, list[float]]] = {}
+    hit: list[str] = []
     for family, redraws in REDRAWS.items():
         for redraw in redraws:
             runs = qqt.wordclip(family, roles=["single"], redraws=[redraw])
             inside = (runs.samples_seen >= WINDOW[0]) & (runs.samples_seen <= WINDOW[1])
             fitted = qqt.fit(runs.select(inside), starts=64, seed=0)
+            assert fitted.diagnostics is not None
+            hit += [f"{line} (redraw {redraw})" for line in fitted.diagnostics.bounds_hit]
             for place, pool in enumerate(fitted.pools.names):
                 of = found.setdefault(pool, {"log half-life": [], "utility": []})
                 of["log half-life"].append(float(np.log(fitted.params.half_life[place])))
                 of["utility"].append(float(fitted.params.utility[place]))
-    return {
+    numbers = {
         pool: {
             **{name: float(np.mean(each)) for name, each in of.items()},
             **{f"sd {name}": float(np.std(each, ddof=1)) for name, each in of.items()},
         }
         for pool, of in found.items()
     }
+    return numbers, hit
 
 
 def cluster_complexity(vectors: np.ndarray) -> np.ndarray:
@@ -127,38 +133,62 @@ def covariates() -> dict[str, dict[str, float]]:
     return {pool: {name: float(np.mean(each)) for name, each in of.items()} for pool, of in found.items()}
 
 
-def centred(values: np.ndarray, families: np.ndarray) -> np.ndarray:
-    """Values less the mean of their family."""
-    return values - np.array([values[families == each].mean() for each in families])
+def across(name: str, numbers: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Slope, its standard error, skill on held-out pools and p-value over all pools."""
+    found = regress({name: numbers}, values)
+    return {
+        "slope": float(found.slopes[0]),
+        "standard_error": float(found.standard_errors[0]),
+        "skill": found.skill,
+        "p_value": found.p_value,
+    }
+
+
+def within(name: str, numbers: np.ndarray, values: np.ndarray, families: np.ndarray) -> dict[str, float]:
+    """The same with an intercept a family: what the covariate adds to knowing the family."""
+    members = {f"in {each}": (families == each).astype(float) for each in np.unique(families)[1:]}
+
+    def compared(values: np.ndarray) -> tuple[Regression, float]:
+        whole, alone = (regress(of, values, shuffles=1) for of in ({name: numbers, **members}, members))
+        return whole, 1 - np.sum((values - whole.held_out) ** 2) / np.sum((values - alone.held_out) ** 2)
+
+    whole, skill = compared(values)
+    rng = np.random.default_rng(SEED)
+    as_good = 1
+    for _ in range(SHUFFLES - 1):
+        dealt = values.copy()
+        for each in np.unique(families):
+            dealt[families == each] = rng.permutation(values[families == each])
+        as_good += compared(dealt)[1] >= skill - 1e-12
+    return {
+        "slope": float(whole.slopes[0]),
+        "standard_error": float(whole.standard_errors[0]),
+        "skill": float(skill),
+        "p_value": as_good / SHUFFLES,
+    }
 
 
 def main() -> None:
     """Measure and write the page."""
-    outcome, inputs = fits(), covariates()
-    pools = list(outcome)
+    (outcome, hit), inputs = fits(), covariates()
+    left_out = [pool for pool in outcome if any(line.startswith(f"half_life of {pool} ") for line in hit)]
+    pools = [pool for pool in outcome if pool not in left_out]
     families = np.array([next(family for family, of in FAMILIES.items() if pool in of) for pool in pools])
     rows: list[dict[str, Any]] = []
     for target in ("log half-life", "utility"):
         values = np.array([outcome[pool][target] for pool in pools])
         for name in ("complexity", "spread", "DLC"):
             numbers = np.array([inputs[pool][name] for pool in pools])
-            for scope, y, z in (
-                ("all pools", values, numbers),
-                ("within families", centred(values, families), centred(numbers, families)),
-            ):
-                found: Regression = regress({name: z / np.std(z)}, y)
-                rows.append(
-                    {
-                        "number": target,
-                        "covariate": name,
-                        "scope": scope,
-                        "slope": float(found.slopes[0]),
-                        "standard_error": float(found.standard_errors[0]),
-                        "skill": found.skill,
-                        "p_value": found.p_value,
-                    }
-                )
-    figures = {"pools": {pool: {**outcome[pool], **inputs[pool]} for pool in pools}, "regressions": rows}
+            numbers /= np.std(numbers)
+            about = {"number": target, "covariate": name}
+            rows.append({**about, "scope": "all pools", **across(name, numbers, values)})
+            rows.append({**about, "scope": "within families", **within(name, numbers, values, families)})
+    figures = {
+        "pools": {pool: {**outcome[pool], **inputs[pool]} for pool in outcome},
+        "bounds_hit": hit,
+        "left_out": left_out,
+        "regressions": rows,
+    }
     of_pools = "\n".join(
         f"| {pool} | {np.exp(each['log half-life']):.2f} | {each['sd log half-life']:.2f} | {each['utility']:.3f} | "
         f"{each['sd utility']:.3f} | {each['complexity']:.4f} | {each['spread']:.3f} | {each['DLC']:.2f} |"
@@ -171,10 +201,12 @@ def main() -> None:
     )
     page = f"""# Covariates of half-life and utility
 
-Do numbers of a pool's samples, known before anything is trained on it, predict its half-life and utility? 15 pools of
-word-CLIP, means over redraws. "Skill" is 1 less the squared error on held-out pools over that of the mean of the
-others: 1 perfect, 0 no better than no covariate. "p" is from a permutation test of the skill; of {len(rows)} tests one
-in 20 is below .05 by chance. Slopes are per standard deviation of the covariate.
+Do numbers of a pool's samples, known before anything is trained on it, predict its half-life and utility? {len(pools)}
+pools of word-CLIP, means over redraws; left out are {", ".join(left_out) or "none"}, whose half-lives end at a bound of
+the fit in a redraw. "Skill" is 1 less the squared error on held-out pools over that of the mean of the others (within
+families: over that of the mean of the others of the family): 1 perfect, 0 no better than no covariate. "p" is from a
+permutation test of the skill; of {len(rows)} tests one in 20 is below .05 by chance. Slopes are per standard deviation
+of the covariate.
 
 | number | covariate | scope | slope | se | skill | p |
 |---|---|---|---|---|---|---|

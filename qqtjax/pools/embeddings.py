@@ -120,7 +120,8 @@ class Embeddings:
         """`[R, d]` float32 rows `start` to `stop`, each divided by its length.
 
         Raises:
-            InputError: a row with a number that is not finite, or of zeros; the file and the row in it are named.
+            InputError: a row with a number that is not finite, or of zeros; the file and the row in it, counted from
+                0, are named.
         """
         return self.take(np.arange(start, min(stop, len(self))))
 
