@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from qqtjax.cli import pools_dbp, pools_dlc, pools_flexrand, pools_quantile, pools_select
+from qqtjax.cli import pools_dbp, pools_dlc, pools_flexrand, pools_quantile, pools_score, pools_select
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 
@@ -31,5 +31,8 @@ pools.command("select", cls=Command, short_help="From a plan or rule to samples.
 )
 pools.command("dlc", cls=Command, short_help="Scores by a frozen network, untrained.", epilog=pools_dlc.EXAMPLES)(
     pools_dlc.dlc
+)
+pools.command("score", cls=Command, short_help="Scores of other rules, by features.", epilog=pools_score.EXAMPLES)(
+    pools_score.score
 )
 pools.command("dbp", cls=Command, short_help="Embeddings pruned by density.", epilog=pools_dbp.EXAMPLES)(pools_dbp.dbp)

@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import typer
 from qqtjax.cli import interrupt, points, words
 from qqtjax.cli import options as o
 from qqtjax.cli import output as out
+from qqtjax.cli import pools_arrays as arrays
 from qqtjax.cli import pools_options as p
 from qqtjax.errors import InputError
 
@@ -122,9 +122,9 @@ def dlc(
     if per_layer is not None:
         how["per_layer"] = per_layer
     p.check_kept(output)
-    samples = _array(inputs, "INPUTS")
-    classes = np.full(len(samples), "all") if labels is None else _labels(labels, len(samples), inputs)
-    answers = None if response is None else _array(response, "--response")
+    samples = arrays.array(inputs, "INPUTS")
+    classes = np.full(len(samples), "all") if labels is None else arrays.labels(labels, len(samples), inputs)
+    answers = None if response is None else arrays.array(response, "--response")
     network, params = _model(model, method)
     how |= {"folder": work, "about": f"{model} {method or ''}"}
     with points.counted("samples") as told, _named(inputs):
@@ -202,46 +202,6 @@ def _capacities(text: str) -> Any:
     if rest or not how:
         raise InputError(wrong)
     return [words.number(part, "--capacities") for part in text.split(",") if part.strip()]
-
-
-def _array(path: str, what: str) -> np.ndarray:
-    """The array of a `.npy` file, as a memory map.
-
-    Raises:
-        InputError: no such file, not an array, or one of objects.
-    """
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{what}: {path}: no such file") from None
-    except (OSError, ValueError, EOFError) as problem:
-        raise InputError(f"{what}: {path}: not an array in a .npy file ({str(problem).splitlines()[0]})") from None
-    if not isinstance(found, np.ndarray) or not found.ndim or not len(found):
-        raise InputError(f"{what}: {path}: expected one array with a row for each sample")
-    return found
-
-
-def _labels(path: str, count: int, inputs: str) -> np.ndarray:
-    """The classes that `--labels` names.
-
-    Raises:
-        InputError: they cannot be read, are not one for each of the inputs, or one is empty.
-    """
-    if Path(path).suffix.lower() == ".npy":
-        found = _array(path, "--labels")
-    else:
-        try:
-            found = np.array(Path(path).read_text(encoding="utf-8").splitlines(), np.str_)
-        except (OSError, ValueError) as problem:
-            reason = getattr(problem, "strerror", None) or "not text in UTF-8"
-            raise InputError(f"--labels: {path}: cannot be read ({reason})") from None
-        blank = np.flatnonzero(np.char.strip(found) == "")
-        if len(blank):
-            raise InputError(f"--labels: {path}: line {blank[0] + 1} is empty, expected a class")
-    if found.shape != (count,):
-        shape = f"{len(found)} labels" if found.ndim == 1 else f"shape {found.shape}"
-        raise InputError(f"--labels: {path}: {shape}, expected one for each of the {count} rows of {inputs}")
-    return found
 
 
 class _Named:
