@@ -33,6 +33,8 @@ RULES = (
     "EL2N, easiest",
 )
 
+LATER = "match 60"
+
 
 class Choice(NamedTuple):
     """What to train on: rows of the heap in parts, and the share of the samples that each part gives."""
@@ -141,6 +143,11 @@ def choices(redraw: int) -> dict[str, Choice]:
             weights = tuple(stored[f"{name}/weights"].tolist())
             found[name] = Choice(tuple(stored[f"{name}/{place}"] for place in range(len(weights))), weights)
         return found
+
+
+def later_choices(redraw: int) -> dict[str, Choice]:
+    """The better-matching 60 %: trained after the other results were seen, to compare the plan with a wider filter."""
+    return {LATER: Choice((np.flatnonzero(pools(redraw).index < 2 * len(RANK_EDGES)),), (1.0,))}
 
 
 def pool_choices(redraw: int) -> dict[str, Choice]:

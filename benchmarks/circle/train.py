@@ -2,7 +2,7 @@
 
     python -m benchmarks.circle.train --roles pool
     python -m benchmarks.circle.predict          # chooses, predicts; commit its files before going on
-    python -m benchmarks.circle.train --roles rule plan
+    python -m benchmarks.circle.train
 
 A finished run is one small file in `benchmarks/circle/runs/`: stop with Ctrl-C, start again, and only what is
 missing is trained.
@@ -28,8 +28,8 @@ from benchmarks.wordclip.model import Config
 from benchmarks.wordclip.stored import environment, has_vectors, read, say, train_missing
 
 TABLE = Path(__file__).parents[1] / "results" / "circle_runs.csv"
-ROLES = ("pool", "rule", "plan")
-SEEDS = {"pool": (0, 1), "rule": (0, 1, 2), "plan": (0, 1, 2)}
+ROLES = ("pool", "rule", "plan", "later")
+SEEDS = {"pool": (0, 1), "rule": (0, 1, 2), "plan": (0, 1, 2), "later": (0, 1, 2)}
 QUARTERS = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
 UNIT = 4 * Config().steps_per_quarter * Config().batch_size
 BUDGETS = (8, 16, 32)  # units of 9,984 samples
@@ -58,7 +58,8 @@ class Job:
     @property
     def choice(self) -> rules.Choice:
         """The rows that it draws from."""
-        return (rules.pool_choices if self.role == "pool" else rules.choices)(self.redraw)[self.name]
+        made = {"pool": rules.pool_choices, "later": rules.later_choices}.get(self.role, rules.choices)
+        return made(self.redraw)[self.name]
 
     @property
     def quarters(self) -> tuple[int, ...]:
@@ -95,6 +96,7 @@ class Job:
 def all_jobs(roles: tuple[str, ...] | list[str]) -> list[Job]:
     """Every run; a redraw is finished before the next."""
     names = {"pool": rules.POOLS, "rule": rules.RULES, "plan": tuple(map(plan_name, BUDGETS))}
+    names["later"] = (rules.LATER,)
     return [
         Job(role, name, redraw, seed)
         for redraw in REDRAWS
@@ -153,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on after the last finished run")
         return 130
-    if {*args.roles} >= {"rule", "plan"}:
+    if {*args.roles} == {*ROLES}:
         write_table()
     return 0
 
