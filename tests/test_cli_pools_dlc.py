@@ -140,6 +140,8 @@ def test_language_models_are_scored_by_their_response(typed: Typed):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([], "INPUTS: missing, expected a .npy file"),
+        (["x.npy", "--labels", "y.npy"], "--model: missing, expected MODULE:NAME"),
         (["x.npy", "--model", "NETS:pair"], "--labels and --response: expected one of them"),
         (["x.npy", "--model", "nets", "--labels", "y.npy"], "--model: found 'nets', expected MODULE:NAME"),
         (["x.npy", "--model", "absent_nets:pair", "--labels", "y.npy"], "ModuleNotFoundError: No module named"),
@@ -196,3 +198,9 @@ def test_a_working_folder_keeps_what_is_finished(typed: Typed, monkeypatch: pyte
     assert typed(*words, "-o", "two.parquet").status == 0
     assert Path("one.parquet").read_bytes() == Path("two.parquet").read_bytes()
     only_error(typed(*words, "--distance", "squared"), "work: holds the work of something else (loss differ)")
+
+
+def test_help_has_examples(typed: Typed):
+    shown = typed("pools", "dlc", "--help").out
+    assert "qqt pools dlc tokens.npy --response response.npy --model nets:llm" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80

@@ -91,3 +91,9 @@ def test_el2n_is_that_of_a_linear_classifier_on_standardised_features(typed: Typ
 )
 def test_mistakes_end_with_one_line(typed: Typed, words: list[str], message: str):
     only_error(typed("pools", "score", *words), message)
+
+
+def test_help_has_examples(typed: Typed):
+    shown = typed("pools", "score", "--help").out
+    assert "qqt pools select pools.parquet --keep .3 --order easiest -o kept.parquet" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80

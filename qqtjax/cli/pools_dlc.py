@@ -20,15 +20,17 @@ from qqtjax.cli import pools_options as p
 from qqtjax.errors import InputError
 
 EXAMPLES = """Examples:
-  qqt pools dlc images.npy --labels labels.npy --model nets:resnet -o pools.parquet
-  qqt pools dlc images.npy --labels labels.npy --model nets:resnet \\
+  qqt pools dlc images.npy --labels labels.npy --model nets:resnet
+      -o pools.parquet
+  qqt pools flexrand pools.parquet --column score --label pool --keep .3
+      --split .75 -o kept.parquet
+  qqt pools dlc images.npy --labels labels.npy --model nets:resnet
       --method features --capacities linear:10 --json
-  qqt pools flexrand pools.parquet --column score --label pool --keep .3 --split .75
-  qqt pools dlc tokens.npy --response response.npy --model nets:llm \\
+  qqt pools dlc tokens.npy --response response.npy --model nets:llm
       --work work/ -o pools.parquet
 and nets.py, in this folder or installed, holds
-  def resnet():                # no arguments; a flax NNX module works too:
-      return apply, params     # apply(params, batch) -> features, or logits of tokens"""
+  def resnet():               # no arguments; a flax NNX module works too:
+      return apply, params    # apply(params, batch) -> features, or logits"""
 MODEL, SCORE, WORK = "The frozen network", "How it scores", "How it is done"
 SCHEMA, SCHEMA_VERSION = "qqtjax.dlc", 1
 LOSSES = ("inverse", "squared")
@@ -38,16 +40,19 @@ SHOWN = 30
 
 def dlc(
     inputs: Annotated[
-        str, typer.Argument(metavar="INPUTS", help="Samples as .npy, a row each; it may be larger than memory.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="INPUTS", help="Samples as .npy, a row each; it may be larger than memory.", show_default=False
+        ),
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         o.option(
             group=MODEL,
             metavar="MODULE:NAME",
             help="A function of yours without arguments that returns (apply, params) or a flax NNX module.",
         ),
-    ],
+    ] = None,
     method: Annotated[
         str | None,
         o.option(
@@ -113,6 +118,10 @@ def dlc(
 
     Nothing is trained. In Python: qqtjax.pools.dlc_classes.dlc_scores and qqtjax.pools.dlc_text.dlc_response_scores.
     """
+    if inputs is None:
+        raise InputError("INPUTS: missing, expected a .npy file with a row for each sample")
+    if model is None:
+        raise InputError("--model: missing, expected MODULE:NAME, for example nets:resnet")
     if (labels is None) == (response is None):
         raise InputError("--labels and --response: expected one of them")
     wanted = words.one_of(distance, LOSSES, "--distance")
@@ -127,17 +136,17 @@ def dlc(
     answers = None if response is None else arrays.array(response, "--response")
     network, params = _model(model, method)
     how |= {"folder": work, "about": f"{model} {method or ''}"}
-    with points.counted("samples") as told, _named(inputs):
+    with points.counted("samples") as told, _in_file(inputs):
         how["progress"] = told
         if answers is None:
             from qqtjax.pools import dlc_classes
 
             loss = dlc_classes.inverse_distance if wanted == "inverse" else dlc_classes.squared_distance
-            found = dlc_classes.dlc_scores(_Named(network, model), params, samples, classes, loss=loss, **how)
+            found = dlc_classes.dlc_scores(_Checked(network, model), params, samples, classes, loss=loss, **how)
         else:
             from qqtjax.pools import dlc_text
 
-            found = dlc_text.dlc_response_scores(_Named(network, model), params, samples, answers, **how)
+            found = dlc_text.dlc_response_scores(_Checked(network, model), params, samples, answers, **how)
     return _answer(found, classes, output, json)
 
 
@@ -204,7 +213,7 @@ def _capacities(text: str) -> Any:
     return [words.number(part, "--capacities") for part in text.split(",") if part.strip()]
 
 
-class _Named:
+class _Checked:
     """A network whose own mistakes are reported as those of `--model`."""
 
     def __init__(self, network: Any, text: str) -> None:
@@ -224,7 +233,7 @@ class _Named:
 
 
 @contextlib.contextmanager
-def _named(inputs: str) -> Iterator[None]:
+def _in_file(inputs: str) -> Iterator[None]:
     """Put the name of the file in front of what is wrong with one of its rows."""
     try:
         yield
