@@ -12,6 +12,7 @@ P K + S. K and S are small, so the factorisations are written out: elementwise o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -100,8 +101,8 @@ def by_pool(runs: Runs, space: Space) -> tuple[PoolRows, np.ndarray, np.ndarray]
 def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, importance: Array) -> Quadratic:
     """The objective with gradient and Hessian at L points at once, one a lane; lanes are the last axis throughout.
 
-    A tangent of ones in one coordinate of all pools and lanes gives that column of every Jacobian: K + S pushes
-    through one linearisation.
+    A tangent of ones in one coordinate of all pools and lanes gives that column of every Jacobian: K + S pushes, of
+    which the compiler shares what they have in common.
 
     Args:
         objective: what is minimised; its layout divides.
@@ -136,14 +137,13 @@ def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, imp
     fixed_of_pools = {name: 0 if np.ndim(value) else None for name, value in rows.fixed.items()}
     each_pool = jax.vmap(each_row, in_axes=(of_pools, fixed_of_pools, 0, 0, 0, 0))
 
-    each, push = jax.linearize(
-        lambda *moved: each_pool(list(moved), rows.fixed, run.sizes, run.samples_seen, run.model_size, error),
-        *coordinates,
-    )
-    columns = [
-        push(*(jnp.full_like(one, k == place) for k, one in enumerate(coordinates)))
-        for place in range(len(coordinates))
-    ]
+    def moved(place: int, coordinate: Array) -> Array:
+        among = [*coordinates[:place], coordinate, *coordinates[place + 1 :]]
+        return each_pool(among, rows.fixed, run.sizes, run.samples_seen, run.model_size, error)
+
+    # Each alone: a coordinate's column never costs what the others would add, as zeros pushed along with it do.
+    pushed = [jax.jvp(partial(moved, place), (one,), (jnp.ones_like(one),)) for place, one in enumerate(coordinates)]
+    each, columns = pushed[0][0], [column for _, column in pushed]
     weight = importance * steepness(objective, each)
     weighted = [weight * column for column in columns]
 
@@ -153,7 +153,7 @@ def quadratics(objective: Objective, rows: PoolRows, x: Array, error: Array, imp
     count = len(own)
     gradient = [total(column, each) for column in weighted]
     return Quadratic(
-        jnp.sum(importance * penalty(objective, each), axis=(0, 1)),
+        jnp.sum(total(importance, penalty(objective, each)), axis=0),
         jnp.concatenate(gradient[:count] + [jnp.sum(one, axis=0)[None] for one in gradient[count:]]),
         Hessian(
             own=[[total(weighted[i], columns[j]) for j in range(i + 1)] for i in range(count)],

@@ -10,6 +10,7 @@ before its first iteration.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from jax.typing import ArrayLike
 from qqtjax.fit.arrow import ARROW, quadratics
 from qqtjax.fit.levenberg_marquardt import DENSE, LMState, Quadratic, begin, judge, propose
 from qqtjax.fit.objective import Objective, quadratic
+from qqtjax.laws.law import wide
 
 
 class Lanes(NamedTuple):
@@ -122,7 +124,6 @@ def blank(blocks: tuple[Block, ...], rows: tuple[Any, ...], lanes: tuple[Lanes, 
     return tuple(one(*each) for each in zip(blocks, rows, lanes, strict=True))
 
 
-@partial(jax.jit, static_argnums=0)
 def advance(
     blocks: tuple[Block, ...],
     rows: tuple[Any, ...],
@@ -143,6 +144,12 @@ def advance(
         The states after.
     """
     return tuple(_advanced(*each) for each in zip(blocks, rows, lanes, fresh, states, strict=True))
+
+
+@functools.cache
+def compiled(platform: str) -> Callable[..., tuple[LMState, ...]]:
+    """`advance` as one program, for the platform that it will run on."""
+    return jax.jit(advance, static_argnums=0, compiler_options=wide(platform))
 
 
 def _advanced(block: Block, rows: Any, lanes: Lanes, fresh: ArrayLike, state: LMState) -> LMState:
@@ -237,11 +244,12 @@ def _work(places: Sequence[_Places], max_iterations: int) -> None:
     blocks = tuple(each.queue.block for each in places)
     rows = jax.tree.map(jnp.asarray, tuple(each.queue.rows for each in places))
     states = blank(blocks, rows, tuple(each.lanes for each in places))
+    advanced = compiled(jax.default_backend())
     while True:
         fresh = tuple(each.fill() for each in places)
         if all(each.empty() for each in places):
             return
-        states = advance(blocks, rows, tuple(each.lanes for each in places), fresh, states)
+        states = advanced(blocks, rows, tuple(each.lanes for each in places), fresh, states)
         states = tuple(each.leave(state, max_iterations) for each, state in zip(places, states, strict=True))
 
 
