@@ -9,8 +9,8 @@ import numpy as np
 
 from qqtjax.errors import InputError
 
-# Points of one block: enough for a device to be busy, few enough to stay in a core's cache.
-POINTS = {"cpu": 1 << 17}
+# Points of one block: on a CPU so many that the host's share of the work on a block is small.
+POINTS = {"cpu": 1 << 19}
 MANY_POINTS = 1 << 22  # on an accelerator
 COLUMNS = 1 << 13
 PART, PART_KEPT = 1 << 22, 1 << 23  # points of a part; more where little of them is kept
@@ -104,7 +104,7 @@ def tile(
     Example:
         >>> cut = tile(10_000, 1771, 4, 4, 2**30, "cpu")
         >>> cut.row_block, cut.column_block, cut.blocks, cut.parts
-        (74, 1771, 40, 4)
+        (197, 1771, 16, 4)
     """
     fits = int(memory / SHARE / (SCRATCH * pools * itemsize))
     if whole and columns > fits:
