@@ -5,13 +5,14 @@
 Density-based pruning keeps N = argmin 1/2 |N - P M|^2 with a total and bounds. Clusters are drawn with log-normal
 sizes (277 million samples in all) and complexities; temperature 0.1, keep 0.8. Warm medians, compilation apart, all in
 one process. `density_counts` is the whole answer: checks, softmax, projection in float64 and exact rounding; the others
-solve the quadratic programme alone. Peers through qpsolvers: OSQP with its default tolerance (what the released script
-calls) and with 1e-9 and at most 20,000 steps, on sparse matrices, and quadprog, which takes dense matrices and is left out beyond 1,000
+solve the quadratic programme alone. Peers through qpsolvers, on sparse matrices: OSQP with its default tolerance (what
+the released script calls), and with 1e-9 and at most 20,000 steps. Of dense matrices: quadprog, left out beyond 1,000
 clusters.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -121,6 +122,7 @@ def measure(count: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure and write the page."""
+    load = os.getloadavg()[0]
     rows = [row for count in CLUSTERS for row in measure(count)]
 
     def cell(value: float | None) -> str:
@@ -137,7 +139,8 @@ def main() -> None:
 {SAMPLES / 1e6:,.0f} million samples, keep {KEEP}, temperature {TEMPERATURE}; medians of warm calls in one process.
 "Worst cluster" is the largest distance from the exact solution, in samples (for whole samples the rounding); "total" is
 by how much the counts miss M when every cluster is rounded to a whole number. Asked: under {ASKED:.0f} ms at
-{CLUSTERS[-1]:,} clusters; the whole answer took {ours["ms"]:.2f} ms.
+{CLUSTERS[-1]:,} clusters; the whole answer took {ours["ms"]:.2f} ms. Load average before: {load:.1f} on
+{os.cpu_count()} cores.
 
 | clusters | method | ms | first call, ms | worst cluster | total off by |
 |---|---|---|---|---|---|
@@ -145,7 +148,7 @@ by how much the counts miss M when every cluster is rounded to a whole number. A
 """
     peers = {name: version(name) for name in ("qpsolvers", "osqp", "quadprog")}
     page += f"\nPeers: {', '.join(f'{name} {number}' for name, number in peers.items())}.\n"
-    figures = {"asked_ms": ASKED, "rows": rows, "peers": peers}
+    figures = {"asked_ms": ASKED, "load_average": load, "rows": rows, "peers": peers}
     record.write("allocation", "python -m benchmarks.allocation", figures, page)
 
 
