@@ -20,7 +20,7 @@ import qqtjax as qqt
 from benchmarks import record
 from benchmarks.circle import rules
 from benchmarks.circle.raw import REDRAWS
-from benchmarks.circle.train import BUDGETS, QUARTERS, UNIT, all_jobs, plan_name
+from benchmarks.circle.train import BUDGETS, QUARTERS, TABLE, UNIT, all_jobs, plan_name
 from benchmarks.wordclip.stored import read
 from qqtjax.errors import QQTWarning
 from qqtjax.laws import FittedLaw, power
@@ -36,24 +36,22 @@ SAMPLES = np.array(QUARTERS) * UNIT / 4
 
 
 def measured(redraw: int) -> Runs:
-    """The runs on single pools of one redraw."""
+    """The runs on single pools of one redraw; where nothing has been trained here, those of the table that was kept."""
     sizes = dict(zip(rules.POOLS, rules.pools(redraw).counts.tolist(), strict=True))
     rows = [
-        {
-            "run": job.name,
-            "seed": job.seed,
-            "pool": job.name,
-            "pool_size": sizes[job.name],
-            "samples_seen": checkpoint["samples_seen"],
-            "error": checkpoint["error"],
-        }
+        {"run": job.name, "seed": job.seed} | checkpoint
         for job in all_jobs(["pool"])
         if job.redraw == redraw and (run := read(job))
         for checkpoint in run["checkpoints"]
     ]
+    if not rows and TABLE.exists():
+        table = pd.read_csv(TABLE).query("role == 'pool' and redraw == @redraw")
+        rows = table.rename(columns={"name": "run"}).to_dict("records")
     if len(rows) < 2 * len(rules.POOLS) * len(QUARTERS):
         raise SystemExit("runs on single pools are missing: python -m benchmarks.circle.train --roles pool")
-    return qqt.read_runs(pd.DataFrame(rows), pools=sizes)
+    frame = pd.DataFrame(rows)[["run", "seed", "samples_seen", "error"]]
+    frame["pool"], frame["pool_size"] = frame["run"], frame["run"].map(sizes)
+    return qqt.read_runs(frame, pools=sizes)
 
 
 def predicted(fitted: FittedLaw, kept: np.ndarray, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
