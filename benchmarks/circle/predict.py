@@ -50,7 +50,7 @@ def measured(redraw: int) -> Runs:
     if len(rows) < 2 * len(rules.POOLS) * len(QUARTERS):
         raise SystemExit("runs on single pools are missing: python -m benchmarks.circle.train --roles pool")
     frame = pd.DataFrame(rows)[["run", "seed", "samples_seen", "error"]]
-    frame["pool"], frame["pool_size"] = frame["run"], frame["run"].map(sizes)
+    frame["pool"], frame["pool_size"] = frame["run"], [sizes[name] for name in frame["run"]]
     return qqt.read_runs(frame, pools=sizes)
 
 
