@@ -10,7 +10,7 @@ import pytest
 from test_cli import Typed, only_error
 
 from qqtjax.cli import points
-from qqtjax.pools import dlc
+from qqtjax.pools import dlc, finished
 from qqtjax.pools.dlc_classes import dlc_scores, squared_distance
 from qqtjax.pools.dlc_text import dlc_response_scores
 from qqtjax.pools.masks import Linear
@@ -191,6 +191,7 @@ def test_mistakes_end_with_one_line(typed: Typed, words: list[str], message: str
 
 
 def test_a_working_folder_keeps_what_is_finished(typed: Typed, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(finished, "EVERY", 1e6)
     words = "pools", "dlc", "x.npy", "--labels", "y.npy", "--model", f"{typed.nets}:pair", "--work", "work"
     assert typed(*words, "-o", "one.parquet").status == 0
     assert sorted(each.name for each in Path("work").iterdir()) == ["dlc-000000000000.npz", "dlc.json"]

@@ -331,7 +331,10 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
         dlc_scores(network, params, x, y, folder=tmp_path, **how)
 
 
-def test_finished_rows_are_written_every_few_seconds_and_at_the_end(rng: np.random.Generator, tmp_path: Path):
+def test_finished_rows_wait_for_each_other_and_the_end_is_written(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(finished, "EVERY", 1e6)
     tokens, params = rng.integers(0, 3, (50, 4)), {"kernel": rng.normal(size=(3, 3))}
     how: dict = {"rows": 8, "folder": tmp_path}
     first = dlc_response_scores(lambda p, t: p["kernel"][t], params, tokens, tokens >= 0, **how)
