@@ -35,11 +35,13 @@ def commands():
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_commands_of_the_readme_parse(command):
     """Every option exists: the command line is taken apart as it would be, and not run."""
-    name, *arguments = shlex.split(command)[1:]
-    group = typer.main.get_command(app)
-    context = group.make_context("qqt", [name], resilient_parsing=True)
-    found = group.get_command(context, name)
-    assert found is not None
+    name, *arguments = shlex.split(command)
+    found, context = typer.main.get_command(app), None
+    while (inside := getattr(found, "get_command", None)) is not None:
+        context = found.make_context(name, arguments[:1], parent=context, resilient_parsing=True)
+        name, *arguments = arguments
+        found = inside(context, name)
+        assert found is not None, name
     found.make_context(name, arguments, parent=context)
 
 
@@ -72,3 +74,16 @@ def test_the_first_screen_quotes_the_theorem():
     for found in figures.values():
         gammas = [each["shape 1"]["gamma"] for each in found["profile"]]
         assert f"{sum(gammas) / len(gammas):.2f}".lstrip("0") in trust
+
+
+def test_the_first_screen_and_the_table_quote_the_circle():
+    figures = json.loads((RESULTS / "circle.json").read_text())["figures"]
+    section = README[README.index("## From raw data to pools") : README.index("## On the command line")]
+    for label, found in figures["errors"].items():
+        name = label.rsplit(" at ", 1)[0]
+        row = next(line for line in section.splitlines() if line.startswith(f"| {name} |"))
+        assert f"{found['mean']:.4f} ± {found['half']:.4f}".replace("0.", ".") in row, label
+    trust = README[README.index("## How far to trust it") : README.index("## The main job")]
+    for budget in (8, 16, 32):
+        runs = figures["cost"][f"plan for {budget} at {budget}"]
+        assert f"{sum(runs) / len(runs):.2f}".lstrip("0") in trust
