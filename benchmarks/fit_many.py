@@ -427,7 +427,7 @@ def main() -> None:
 first call, 4 bootstraps with compilation: {first[0]:.2f} s. Load average of the machine before, before and after SciPy,
 and at the end: {", ".join(f"{each:.1f}" for each in load)}.
 
-| peer, {cores} cores | lanes a second | ours faster by | CPU ms a lane | by CPU time | its highest end above SciPy's tight |
+| peer, {cores} cores | lanes a second | ours faster by | CPU ms a lane | by CPU time | highest end above tight |
 |---|---|---|---|---|---|
 {peer_rows}
 
