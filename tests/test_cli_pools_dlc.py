@@ -40,6 +40,9 @@ class Net(nnx.Module):
 def bigram():
     return (lambda params, tokens: params["kernel"][tokens]), {"kernel": np.log(np.arange(1.0, 10.0).reshape(3, 3))}
 
+def words():
+    return (lambda params, x: x), {"a": {"kernel": "weights.npz"}}
+
 def nothing():
     return (lambda params, x: None), {"kernel": W}
 
@@ -72,6 +75,7 @@ def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     np.save(tmp_path / "short.npy", np.arange(29) % 3)
     np.save(tmp_path / "objects.npy", np.array([{}], object))
     np.save(tmp_path / "number.npy", 3.0)
+    np.save(tmp_path / "words.npy", np.array(["a"] * 30))
     np.save(tmp_path / "silent.npy", np.zeros((8, 6), bool))
     (tmp_path / "gap.txt").write_text("a\n\n" + "b\n" * 28)
     monkeypatch.chdir(tmp_path)
@@ -167,6 +171,12 @@ def test_language_models_are_scored_by_their_response(typed: Typed):
             ["wide.npy", "--model", "NETS:pair", "--labels", "y.npy"],
             "NETS:pair: on a batch of shape (30, 7): TypeError: dot_general",
         ),
+        (
+            ["x.npy", "--model", "NETS:words", "--labels", "y.npy"],
+            "--model NETS:words: parameter a/kernel: str, expected an array",
+        ),
+        (["words.npy", "--model", "NETS:pair", "--labels", "y.npy"], "INPUTS: words.npy: holds <U1, expected numbers"),
+        (["x.npy", "--model", "NETS:pair", "--labels", "y.npy", "--work", ""], "--work: empty, expected a folder"),
         (["x.npy", "--model", "NETS:nothing", "--labels", "y.npy"], "gives NoneType for a batch, expected an array"),
         (["x.npy", "--model", "NETS:flat", "--labels", "y.npy"], "features of shape (): expected a row of them"),
         (["objects.npy", "--model", "NETS:pair", "--labels", "y.npy"], "INPUTS: objects.npy: not an array in a .npy"),

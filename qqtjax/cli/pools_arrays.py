@@ -8,12 +8,19 @@ import numpy as np
 
 from qqtjax.errors import InputError
 
+NUMBERS = "fiubc"  # kinds of NumPy's types
 
-def array(path: str, what: str) -> np.ndarray:
+
+def array(path: str, what: str, kinds: str = NUMBERS) -> np.ndarray:
     """The array of a `.npy` file, as a memory map.
 
+    Args:
+        path: the file.
+        what: the argument or option that names it.
+        kinds: of NumPy's types that it may hold.
+
     Raises:
-        InputError: no such file, not an array, or one of objects.
+        InputError: no such file, not an array, or one of something else.
     """
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -23,6 +30,8 @@ def array(path: str, what: str) -> np.ndarray:
         raise InputError(f"{what}: {path}: not an array in a .npy file ({str(problem).splitlines()[0]})") from None
     if not isinstance(found, np.ndarray) or not found.ndim or not len(found):
         raise InputError(f"{what}: {path}: expected one array with a row for each sample")
+    if found.dtype.kind not in kinds:
+        raise InputError(f"{what}: {path}: holds {found.dtype}, expected numbers")
     return found
 
 
@@ -38,7 +47,7 @@ def labels(path: str, count: int, inputs: str) -> np.ndarray:
         InputError: they cannot be read, are not one for each row, or one is empty.
     """
     if Path(path).suffix.lower() == ".npy":
-        found = array(path, "--labels")
+        found = array(path, "--labels", NUMBERS + "U")
     else:
         try:
             found = np.array(Path(path).read_text(encoding="utf-8").splitlines(), np.str_)

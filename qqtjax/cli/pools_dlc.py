@@ -130,6 +130,8 @@ def dlc(
         how["capacities"] = _capacities(capacities)
     if per_layer is not None:
         how["per_layer"] = per_layer
+    if work is not None and not work.strip():
+        raise InputError("--work: empty, expected a folder")
     p.check_kept(output)
     samples = arrays.array(inputs, "INPUTS")
     classes = np.full(len(samples), "all") if labels is None else arrays.labels(labels, len(samples), inputs)
@@ -272,6 +274,12 @@ def _model(text: str, method: str | None) -> tuple[Any, Any]:
         raise InputError(f"--method: applies to a flax NNX module, --model {text} gives {type(made).__name__}")
     if not (isinstance(made, tuple) and len(made) == 2 and callable(made[0])):
         raise InputError(f"--model {text}: gives {type(made).__name__}, expected (apply, params) or a flax NNX module")
+    import jax
+
+    for path, leaf in jax.tree_util.tree_flatten_with_path(made[1])[0]:
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind not in arrays.NUMBERS:
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise InputError(f"--model {text}: parameter {where or 'params'}: {type(leaf).__name__}, expected an array")
     return made
 
 

@@ -187,5 +187,5 @@ def _check_finite(losses: np.ndarray, capacities: np.ndarray, start: int) -> Non
         row, step = wrong[0]
         raise InputError(
             f"row {start + row}: loss {losses[step, row]} at capacity {capacities[step]:.3g}, expected a finite "
-            "number; is its input finite?"
+            "number; are its input and the parameters finite?"
         )

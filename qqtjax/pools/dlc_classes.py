@@ -113,7 +113,8 @@ def class_centroids(
         found = found[: count - start]
         bad = ~np.isfinite(found).all(axis=1)
         if bad.any():
-            raise InputError(f"row {start + int(bad.argmax())}: features that are not finite; is its input finite?")
+            row = start + int(bad.argmax())
+            raise InputError(f"row {row}: features that are not finite; are its input and the parameters finite?")
         total = np.zeros((labels.max() + 1, found.shape[1])) if total is None else total
         np.add.at(total, labels[start : start + size], found)
     assert total is not None  # there is at least one row
