@@ -141,10 +141,13 @@ def measured(rows: np.ndarray) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write the page."""
+    load = [os.getloadavg()[0]]
     rows = vectors()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = measured(rows)
+    load.append(os.getloadavg()[0])
+    found["load_average"] = load
     table = "\n".join(
         f"| {name} | {each['cosine']:.5f} | {'' if 'MiniBatch' in name else format(each['pass'], '.3f')} | "
         f"{each['seconds']:.2f} |"
@@ -154,7 +157,7 @@ def main() -> None:
 
 {rows.shape[0]:,} GloVe vectors of {rows.shape[1]} numbers, {CLUSTERS} clusters, {PASSES} passes (scikit-learn stops
 by itself), medians of {ROUNDS} rounds with different seeds; faiss-cpu {version("faiss-cpu")}, scikit-learn
-{version("scikit-learn")}, all on {os.cpu_count()} cores.
+{version("scikit-learn")}, all on {os.cpu_count()} cores; load average {load[0]:.1f} before and {load[1]:.1f} after.
 
 | method | mean cosine of all rows | seconds a pass | seconds in all |
 |---|---|---|---|
