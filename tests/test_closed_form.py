@@ -17,7 +17,6 @@ from jax import export
 from qqtjax.laws import closed_form
 from qqtjax.laws.closed_form import decayed_epochs, value_and_slopes
 from qqtjax.laws.closed_form_coefficients import FLOAT32, FLOAT64
-from qqtjax.laws.repetition import Epochs, summed_powers
 
 DIGITS = 40
 LANES = 1024
@@ -252,21 +251,6 @@ def test_derivatives_equal_those_of_the_sum():
     np.testing.assert_array_equal(rr, 0)
     np.testing.assert_allclose(lam_r, -k * np.exp(-lam * k), rtol=1e-13)
     np.testing.assert_allclose(r_lam, -k * np.exp(-lam * k), rtol=1e-13)
-
-
-@pytest.mark.usefixtures("x64")
-def test_the_polynomial_of_few_epochs_equals_the_sum():
-    k, r, lam = grid([*range(1, 17)], [0.0, *RATES, 800.0], np.float64)
-    exact = [direct(int(a), b, c) for a, b, c in zip(k, r, lam, strict=True)]
-
-    @jax.jit
-    def both(k, r, lam):
-        return jax.jvp(lambda rate: summed_powers(Epochs(k, r, r), rate, 16), (lam,), (jnp.ones_like(lam),))
-
-    value, slope = both(k, r, lam)
-    assert gap(value, [e[0] for e in exact]).max() < TOLERANCE_H
-    np.testing.assert_allclose(slope, [-float(e[1]) for e in exact], rtol=1e-13, atol=1e-300)
-    assert np.isnan(summed_powers(Epochs(jnp.array([17.0]), jnp.zeros(1), jnp.zeros(1)), 0.1, 16)).all()
 
 
 @pytest.mark.usefixtures("x64")

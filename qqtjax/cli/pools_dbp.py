@@ -19,7 +19,7 @@ EXAMPLES = """Examples:
       --work work/ -o kept.parquet
   qqt pools dbp embeddings.npy --preset released --keep 0.8 -o kept.parquet
   qqt pools dbp embeddings.npy --rule ssp --keep 0.5 -o kept.parquet"""
-QUESTION, CLUSTERING, WORK = "What is kept", "Clusters", "How it is done"
+QUESTION, CLUSTERING = "What is kept", "Clusters"
 SCHEMA = "qqtjax.pruned"
 RULES = {"dbp": "density", "ssp": "uniform"}
 SSP_BALANCE = 0.5  # the cluster balance of the baseline
@@ -103,23 +103,16 @@ def dbp(
     ] = None,
     column: Annotated[
         str | None,
-        o.option(group=WORK, metavar="NAME", help="The Parquet column, or tensor, that holds the embeddings."),
+        o.option(group=p.WORK, metavar="NAME", help="The Parquet column, or tensor, that holds the embeddings."),
     ] = None,
     ids: Annotated[
         str | None,
-        o.option("--id", group=WORK, metavar="NAME", help="A Parquet column of names of samples, for the result."),
+        o.option("--id", group=p.WORK, metavar="NAME", help="A Parquet column of names of samples, for the result."),
     ] = None,
     memory: Annotated[
-        str, o.option(group=WORK, metavar="BYTES", help="What embeddings may take at once: 1G by default.")
+        str, o.option(group=p.WORK, metavar="BYTES", help="What embeddings may take at once: 1G by default.")
     ] = "1G",
-    work: Annotated[
-        str | None,
-        o.option(
-            group=WORK,
-            metavar="FOLDER",
-            help="Keep there what is finished; run again after a stop, it goes on there.",
-        ),
-    ] = None,
+    work: p.Work = None,
     output: p.Kept = None,
     seed: o.Seed = 0,
     json: o.Json = False,

@@ -31,7 +31,7 @@ EXAMPLES = """Examples:
 and nets.py, in this folder or installed, holds
   def resnet():               # no arguments; a flax NNX module works too:
       return apply, params    # apply(params, batch) -> features, or logits"""
-MODEL, SCORE, WORK = "The frozen network", "How it scores", "How it is done"
+MODEL, SCORE = "The frozen network", "How it scores"
 SCHEMA, SCHEMA_VERSION = "qqtjax.dlc", 1
 LOSSES = ("inverse", "squared")
 CAPACITIES = "geometric:INTERVAL:STEPS, linear:STEPS, or shares such as 1,.5,.2"
@@ -91,26 +91,10 @@ def dlc(
         str, o.option(group=SCORE, metavar="NAME", help="Logits from distances: inverse (the default) or squared.")
     ] = "inverse",
     rows: Annotated[
-        int | None, o.option(group=WORK, metavar="N", min=1, help="Samples of one batch: 256, or 16 of text.")
+        int | None, o.option(group=p.WORK, metavar="N", min=1, help="Samples of one batch: 256, or 16 of text.")
     ] = None,
-    work: Annotated[
-        str | None,
-        o.option(
-            group=WORK,
-            metavar="FOLDER",
-            help="Keep there what is finished; run again after a stop, it goes on there.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        o.option(
-            "-o",
-            "--output",
-            group=o.OUTPUT,
-            metavar="FILE",
-            help="Write a Parquet file: columns sample, pool (the class) and score; qqt pools flexrand takes it.",
-        ),
-    ] = None,
+    work: p.Work = None,
+    output: p.Scored = None,
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> out.Answer:

@@ -14,7 +14,7 @@ from qqtjax.cli import output as out
 from qqtjax.errors import InputError
 from qqtjax.text import did_you_mean
 
-SCORES = "Scores"
+SCORES, WORK = "Scores", "How it is done"
 ScoresArgument = Annotated[
     str,
     typer.Argument(
@@ -31,6 +31,25 @@ IdColumn = Annotated[
 Kept = Annotated[
     str | None,
     o.option("-o", "--output", group=o.OUTPUT, metavar="FILE", help="Write the samples as Parquet."),
+]
+
+Scored = Annotated[
+    str | None,
+    o.option(
+        "-o",
+        "--output",
+        group=o.OUTPUT,
+        metavar="FILE",
+        help="Write a Parquet file: columns sample, pool (the class) and score, for qqt pools select and flexrand.",
+    ),
+]
+Work = Annotated[
+    str | None,
+    o.option(
+        group=WORK,
+        metavar="FOLDER",
+        help="Keep there what is finished; run again after a stop, it goes on there.",
+    ),
 ]
 
 

@@ -52,16 +52,7 @@ def score(
         int | None, o.option(group=RUNS, metavar="N", min=1, help="Of each run: 20, of forgetting 50.")
     ] = None,
     models: Annotated[int | None, o.option(group=RUNS, metavar="N", min=1, help="Runs to average over: 10.")] = None,
-    output: Annotated[
-        str | None,
-        o.option(
-            "-o",
-            "--output",
-            group=o.OUTPUT,
-            metavar="FILE",
-            help="Write a Parquet file: columns sample, pool (the class) and score, as qqt pools select takes it.",
-        ),
-    ] = None,
+    output: p.Scored = None,
     seed: o.Seed = 0,
     json: o.Json = False,
 ) -> out.Answer:

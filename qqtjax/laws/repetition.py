@@ -8,8 +8,8 @@ For a pool of N_i samples drawn with weight w_i, K_i = n w_i / N_i epochs have p
 
 (the second line by Abel summation). D_i(k) is what a sample is still worth on its (k+1)-th showing: delta^k with
 delta = 2^(-1 / tau_hat) in the paper (arXiv 2404.07177, its multi-epoch equation), 2^(-(k / tau_hat)^s) with a
-decay shape s. The geometric case has a closed form whose cost does not grow with K, and for few epochs is a short
-polynomial in delta; the `lax.scan` serves any shape and any number, and is the oracle of the closed form.
+decay shape s. The geometric case has a closed form whose cost does not grow with K; the `lax.scan` serves any
+shape and is the oracle of the closed form.
 """
 
 from __future__ import annotations
@@ -196,28 +196,6 @@ def scan_decayed_epochs(
     return total + jnp.where(whole <= max_epochs, 0.0, jnp.nan)
 
 
-def summed_powers(epochs: Epochs, rate: ArrayLike, max_epochs: int) -> Array:
-    """H of the geometric decay, the same sum as a polynomial in delta = exp(-lam), by Horner's rule.
-
-    One exponential a pool instead of one an epoch, and no loop: for few epochs.
-
-    Args:
-        epochs: as counted by `count_epochs`, any shape.
-        rate: lam, per epoch, broadcastable.
-        max_epochs: static, the degree; an entry with k > max_epochs gives NaN.
-
-    Returns:
-        H, shape of `epochs.whole`, in log samples.
-    """
-    whole, log_ratio, _ = epochs
-    kept = jnp.exp(-jnp.asarray(rate))
-    total = jnp.zeros_like(whole)
-    for m in range(max_epochs, 0, -1):
-        span = jnp.where(m < whole, math.log1p(1.0 / m), jnp.where(m == whole, log_ratio, 0.0))
-        total = kept * (total + span)
-    return total + jnp.where(whole <= max_epochs, 0.0, jnp.nan)
-
-
 def lost_exponent(
     epochs: Epochs, rate: ArrayLike, max_epochs: int | None = None, decay_shape: ArrayLike | None = None
 ) -> Array:
@@ -235,8 +213,6 @@ def lost_exponent(
     """
     if max_epochs is None:
         kept = decayed_epochs(epochs.whole, epochs.log_ratio, rate)
-    elif decay_shape is None and max_epochs <= SMALLEST_BUCKET:
-        kept = summed_powers(epochs, rate, max_epochs)
     else:
         kept = scan_decayed_epochs(epochs, rate, max_epochs, decay_shape)
     return jnp.where(epochs.whole >= 1, epochs.log_epochs - kept, 0.0)

@@ -14,8 +14,9 @@ import numpy as np
 from jax import Array, lax, tree_util
 
 from qqtjax.errors import InputError
-from qqtjax.pools.finished import Finished, digest_of
+from qqtjax.pools.finished import Finished
 from qqtjax.pools.masks import Capacities, Geometric, Maskable, kernels, masked, masks_of
+from qqtjax.pools.work import digest
 
 Progress = Callable[[int, int], None]
 ROWS = 256
@@ -101,10 +102,10 @@ def mean_masked_loss(
     identity: dict[str, Any] = {}
     if folder is not None:
         identity = {
-            "data": digest_of(data),
-            "parameters": digest_of(params),
-            "masks": digest_of((masks.threshold, masks.cut)),
-            "loss": f"{about} {digest_of(rule)}",
+            "data": digest(data),
+            "parameters": digest(params),
+            "masks": digest((masks.threshold, masks.cut)),
+            "loss": f"{about} {digest(rule)}",
             "rows": size,
             "together": at_once,
             "keep_losses": keep_losses,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from typing import Any
 
 import numpy as np
-from jax import tree_util
 
 from qqtjax.pools.work import Work
 
 EVERY = 10.0  # seconds between parts
-BLOCK = 1 << 24  # bytes that are read at once for a digest
 
 
 class Finished:
@@ -77,21 +74,3 @@ class Finished:
 
 def _rows(part: dict[str, np.ndarray]) -> int:
     return next(iter(part.values())).shape[-1]
-
-
-def digest_of(tree: Any) -> str:
-    """16 hexadecimal digits of all arrays of a pytree and their places; memory maps are read a piece at a time.
-
-    Example:
-        >>> digest_of({"a": np.zeros(3)}) == digest_of({"a": np.zeros(3)}) != digest_of({"b": np.zeros(3)})
-        True
-    """
-    found = hashlib.sha256()
-    for path, leaf in tree_util.tree_flatten_with_path(tree)[0]:
-        array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
-        found.update(f"{tree_util.keystr(path)} {array.dtype.str}{array.shape};".encode())
-        rows = np.atleast_1d(array)
-        step = max(BLOCK // max(rows[:1].nbytes, 1), 1)
-        for start in range(0, len(rows), step):
-            found.update(np.ascontiguousarray(rows[start : start + step]).tobytes())
-    return found.hexdigest()[:16]

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax import tree_util
 
 from qqtjax.errors import InputError
 from qqtjax.pools.stored import whole_file
+
+BLOCK = 1 << 24  # bytes that are read at once for a digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +118,19 @@ class Work:
             raise InputError(f"{path}: damaged; remove the folder {self.folder} and start again") from None
 
 
-def digest(values: np.ndarray) -> str:
-    """16 hexadecimal digits of an array's type, shape and numbers."""
-    dense = np.ascontiguousarray(values)
-    found = hashlib.sha256(f"{dense.dtype.str}{dense.shape}".encode())
-    found.update(dense.tobytes())
+def digest(tree: Any) -> str:
+    """16 hexadecimal digits of all arrays of a pytree and their places; memory maps are read a piece at a time.
+
+    Example:
+        >>> digest({"a": np.zeros(3)}) == digest({"a": np.zeros(3)}) != digest({"b": np.zeros(3)})
+        True
+    """
+    found = hashlib.sha256()
+    for path, leaf in tree_util.tree_flatten_with_path(tree)[0]:
+        array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+        found.update(f"{tree_util.keystr(path)} {array.dtype.str}{array.shape};".encode())
+        rows = np.atleast_1d(array)
+        step = max(BLOCK // max(rows[:1].nbytes, 1), 1)
+        for start in range(0, len(rows), step):
+            found.update(np.ascontiguousarray(rows[start : start + step]).tobytes())
     return found.hexdigest()[:16]
