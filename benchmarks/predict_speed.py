@@ -48,12 +48,12 @@ class Problem(NamedTuple):
     runs: Run
 
 
-def problem(dtype: Any, low: float, high: float) -> Problem:
+def problem(dtype: Any, low: float, high: float, points: int = POINTS) -> Problem:
     """Random mixtures whose pools all go through between so many epochs."""
     rng = np.random.default_rng(0)
-    weights = rng.dirichlet(np.ones(POOLS), POINTS).T
-    epochs = np.exp(rng.uniform(np.log(low), np.log(high), (POOLS, POINTS)))
-    seen = 10 ** rng.uniform(7, 9, POINTS)
+    weights = rng.dirichlet(np.ones(POOLS), points).T
+    epochs = np.exp(rng.uniform(np.log(low), np.log(high), (POOLS, points)))
+    seen = 10 ** rng.uniform(7, 9, points)
     params = UtilityParams(
         scale=SCALE, floor=FLOOR, utility=UTILITY, half_life=HALF_LIFE, reference_size=np.full(POOLS, REFERENCE)
     )

@@ -34,9 +34,17 @@ def environment() -> dict[str, Any]:
 
 
 def write(name: str, command: str, figures: dict[str, Any], page: str) -> None:
-    """Print the page and write it with the figures to `benchmarks/results/NAME.{md,json}`."""
+    """Print the page and write it with the figures to `benchmarks/results/NAME.{md,json}`.
+
+    On an accelerator its kind becomes part of the name, so that the figures of a CPU stay.
+    """
     where = environment()
+    kind = where["devices"][0]
+    if kind != "cpu":
+        name = f"{name}_{'_'.join(kind.lower().split())}"
     machine = ", ".join(f"{key} {value}" for key, value in where.items() if key not in ("devices", "date"))
+    if kind != "cpu":
+        machine = f"{len(where['devices'])} x {kind}, {machine}"
     text = f"{page.rstrip()}\n\n`{command}` on {where['date']}: {machine}.\n"
     print(text)
     RESULTS.mkdir(exist_ok=True)
