@@ -46,6 +46,8 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes((1 << 16, 1 << 20, 1 << 24), 1000, (8192, 32768), ((1000, 100), (10_000, 100)), 56_465, 0.05)
+# A million best mixes take minutes on a CPU: `benchmarks/sweep_speed.py` times them there.
+BESIDE = FULL._replace(solves=FULL.solves[:1])
 SMALL = Sizes((1 << 12,), 10, (256,), ((10, 10),), 100, 0.2)
 
 
@@ -130,9 +132,9 @@ def here(sizes: Sizes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     figures: dict[str, Any] = {"device": str(jax.devices()[0].device_kind), "cores": os.cpu_count()}
     answers: dict[str, np.ndarray] = {}
     for name, part in PARTS.items():
-        print(f"{figures['device']}: {name} ..", file=sys.stderr, flush=True)
         figures[name], found = part(sizes)
         answers |= found
+        print(figures["device"], name, json.dumps(figures[name]), file=sys.stderr, flush=True)
     return figures, answers
 
 
@@ -179,7 +181,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    figures, answers = here(SMALL if arguments.small else FULL)
+    figures, answers = here(SMALL if arguments.small else BESIDE if arguments.into else FULL)
     if arguments.into:
         (arguments.into / "figures.json").write_text(json.dumps(figures))
         np.savez(arguments.into / "answers.npz", **answers)  # pyright: ignore[reportArgumentType]
@@ -202,7 +204,7 @@ Largest relative difference between the answers of the accelerator and of the CP
 """
     page = f"""# The same programs on several devices
 
-Warm medians; the first call counts compilation.
+Warm medians of {REPEATS} (predictions), 3 (fits, sweeps) and 1 (best mixes); the first call counts compilation.
 
 ## Predictions
 
