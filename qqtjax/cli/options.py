@@ -81,7 +81,7 @@ LawName = Annotated[
     option(
         group=FITTING,
         metavar="NAME",
-        help="utility (the default), effective_data, effective_samples, released_utility or power.",
+        help="The law: utility (the default), effective_samples, ..; any unknown name lists them all.",
     ),
 ]
 Starts = Annotated[

@@ -87,7 +87,7 @@ def residual(objective: Objective, params: Any, run: Run, error: ArrayLike) -> A
     predicted = objective.layout.law(params, run, objective.max_epochs)
     if not objective.log:
         return predicted - error
-    floor = mixed(params.floor, run.weights)
+    floor = mixed(getattr(params, "floor", 0.0), run.weights)
     return jnp.log(predicted - floor) - jnp.log(error - floor)
 
 

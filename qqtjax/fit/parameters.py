@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from qqtjax.errors import InputError
-from qqtjax.laws.law import Law, Range
+from qqtjax.laws.law import Law, Range, lacking
 from qqtjax.runs import Pools, Runs
 
 Share = Mapping[str, bool | Sequence[Sequence[str]]]
@@ -152,6 +152,8 @@ def search_space(
     if both:
         raise InputError(f"parameter {sorted(both)[0]!r} is both fixed and free")
 
+    if "model_size" in lacking(law, runs) and not {"model_scale", "model_exponent"} <= fixed.keys():
+        raise InputError(f"law {law.name} needs model_size: expected runs with models of at least two sizes")
     defaults = law.ranges(runs)
     values: dict[str, Any] = {}
     slots, names, ranges = [], [], []

@@ -35,6 +35,29 @@ class EffectiveSamplesParams:
     saturation: ArrayLike
 
 
+def effective_count(scale: ArrayLike, saturation: ArrayLike, run: Run) -> Array:
+    """sum_i U_i h_i(k_i) / n0_i, `[]`: all samples in units of a pool's scale, repeats counted for what they are worth.
+
+    Symbols and source as in `effective_samples_law`.
+
+    Args:
+        scale: n0_i, `[P]` or shared, samples.
+        saturation: R_i*, `[P]` or shared, epochs.
+        run: one run.
+    """
+    sizes = jnp.asarray(real(run.sizes))
+    unknown = jnp.isinf(sizes)
+    known = jnp.where(unknown, 1.0, sizes)
+    drawn, scale = jnp.asarray(real(run.samples_seen)) * run.weights, jnp.asarray(real(scale))
+    if run.seen_before is not None:
+        drawn = drawn + real(run.seen_before)
+    epochs = jnp.where(unknown, 0.0, drawn / known)
+    repeats = jnp.maximum(epochs - 1, 0.0)
+    saturation = jnp.asarray(saturation)
+    worth = jnp.minimum(epochs, 1.0) - saturation * jnp.expm1(-repeats / saturation)
+    return jnp.sum(jnp.where(unknown, drawn / scale, known / scale * worth))
+
+
 def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: int | None = None) -> Array:
     """Predicted error when the worth of a pool's repeats saturates, and pools add up.
 
@@ -64,18 +87,8 @@ def effective_samples_law(params: EffectiveSamplesParams, run: Run, max_epochs: 
         >>> round(float(effective_samples_law(p, r)), 4)
         0.6
     """
-    sizes = jnp.asarray(real(run.sizes))
-    unknown = jnp.isinf(sizes)
-    known = jnp.where(unknown, 1.0, sizes)
-    drawn, scale = jnp.asarray(real(run.samples_seen)) * run.weights, jnp.asarray(real(params.scale))
-    if run.seen_before is not None:
-        drawn = drawn + real(run.seen_before)
-    epochs = jnp.where(unknown, 0.0, drawn / known)
-    repeats = jnp.maximum(epochs - 1, 0.0)
-    saturation = jnp.asarray(params.saturation)
-    worth = jnp.minimum(epochs, 1.0) - saturation * jnp.expm1(-repeats / saturation)
-    effective = jnp.where(unknown, drawn / scale, known / scale * worth)
-    excess = jnp.exp(-jnp.asarray(params.exponent) * jnp.log(jnp.sum(effective)))
+    effective = effective_count(params.scale, params.saturation, run)
+    excess = jnp.exp(-jnp.asarray(params.exponent) * jnp.log(effective))
     return mixed(params.floor, overall_weights(run)) + excess
 
 

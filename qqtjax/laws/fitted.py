@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.laws.capacity import at_model_size
 from qqtjax.laws.law import Law, errors_of, wide
 from qqtjax.laws.repetition import bucket_for
 from qqtjax.runs import Pools, Run
@@ -263,6 +264,14 @@ class FittedLaw:
                 raise InputError(f"pool {name!r} was fitted with an infinite size: its saturation is not known")
             changed[name] = size
         return dataclasses.replace(self, pools=Pools.of(changed))
+
+    def at_model_size(self, model_size: float) -> FittedLaw:
+        """The same law for models of one size, for laws that need it: predictions, mixes and plans then have no other.
+
+        Raises:
+            InputError: not a positive number of parameters.
+        """
+        return dataclasses.replace(self, law=at_model_size(self.law, model_size))
 
     def with_params(self, **changes: Any) -> FittedLaw:
         """The same law with some parameters replaced, for example `with_params(dilution=0.0)`."""

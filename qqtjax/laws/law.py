@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from qqtjax.runs import Run, Runs
@@ -52,6 +53,8 @@ class Law:
             size and budget of runs from scratch. The parameters are concrete; leading axes mean all of them.
         symbols: the paper's symbol of each field, for tables.
         trailing: does the function also take axes of runs from scratch behind that of the pools; see `errors_of`.
+        needs: what a table must have for this law to say anything of its own, see `lacking`: `model_size` (without
+            it nothing is predicted), `sizes`, `weights`, `samples_seen`.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Law:
     convex: Callable[[Any], bool]
     symbols: dict[str, str]
     trailing: bool = False
+    needs: tuple[str, ...] = ()
 
     def __call__(self, params: Any, run: Run, max_epochs: int | None = None) -> Array:
         """Predicted error of one run."""
@@ -73,6 +77,30 @@ class Law:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Law) and (self.name, self.function) == (other.name, other.function)
+
+
+def lacking(law: Law, runs: Runs) -> tuple[str, ...]:
+    """Which of the columns that a law needs a table does not vary, or does not have.
+
+    `model_size`: two sizes of the model; `sizes`: a pool seen more than once; `weights`: two mixtures or pools;
+    `samples_seen`: two budgets.
+
+    Args:
+        law: any law.
+        runs: a table.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> lacking(qqt.laws.chinchilla, qqt.wordclip("C"))
+        ('model_size',)
+    """
+    has = {
+        "model_size": lambda: runs.model_size is not None and len(np.unique(runs.model_size)) > 1,
+        "sizes": lambda: bool(np.any(runs.epochs > 1)),
+        "weights": lambda: len(np.unique(runs.source)) > 1 and len(runs.pools) > 1,
+        "samples_seen": lambda: len(np.unique(runs.samples_seen)) > 1,
+    }
+    return tuple(column for column in law.needs if not has[column]())
 
 
 def wide(platform: str) -> dict[str, Any] | None:
