@@ -17,9 +17,10 @@ from qqtjax.mix.asked import before_of, budgets_of, constraints_of, factors_of, 
 from qqtjax.mix.combined import combine, epochs_at, is_convex, objective, scanned_to
 from qqtjax.mix.constraints import check
 from qqtjax.mix.feasible import TOLERANCE, violation
+from qqtjax.mix.objectives import weighted
 from qqtjax.mix.programme import solve
 from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, LOCAL, Certificate
-from qqtjax.mix.separable import is_separable, slopes
+from qqtjax.mix.separable import is_separable, slopes, stacked
 from qqtjax.mix.several import minimise
 from qqtjax.mix.single import compiled_terms
 from qqtjax.mix.stationarity import box_fall, residual
@@ -105,12 +106,15 @@ def certify(
             if feasible.plain:
                 gap, _ = box_fall(-left, -right, shares, feasible.low, np.maximum(feasible.low, feasible.high))
             else:
-                gap = -each.sum() - solve([terms], np.zeros(1), np.ones(1), feasible, shares).bound
+                gap = (
+                    -each.sum() - solve(stacked([terms]), np.zeros(1), weighted(np.ones(1), 1), feasible, shares).bound
+                )
         gap = max(float(gap), 0.0)
         return Certificate(DUALITY_GAP, factor * float(np.exp(-each.sum()) * -np.expm1(-gap)), gap, GLOBAL)
     floors = np.stack([np.broadcast_to(np.asarray(each.params.floor, np.float64), shares.shape) for each in laws])
     with jax.enable_x64(True):
-        bound = minimise([compiled_terms(each, seen) for each in laws], floors, factors, feasible).bound
+        parts = stacked([compiled_terms(each, seen) for each in laws])
+        bound = minimise(parts, floors, weighted(factors, len(laws)), feasible).bound
     reached = float(objective(combine(laws, seen, feasible, factors, worst_case, None), shares[None])[0])
     return Certificate(DUALITY_GAP, max(reached - bound, 0.0), None, GLOBAL)
 

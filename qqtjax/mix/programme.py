@@ -1,6 +1,9 @@
 """The best weights under rows, distances and diversity: linear programmes on ever finer pieces, with a dual bound.
 
-    minimise  sum_m q_m (a_m - F_m(w))   or   max_m (a_m - F_m(w)),   F_m(w) = sum_i f_mi(w_i) concave
+    minimise  max over q of  sum_m q_m (a_m - F_m(w)),   0 <= q_m <= c_m,  sum q = C,   F_m(w) = sum_i f_mi(w_i) concave
+
+With C = sum c that is a weighted sum, with c = C = 1 the largest part, between them the mean of the worst parts
+(`mix.objectives`).
 
 Every f_i is replaced by chords between breakpoints, exact at kinks; HiGHS solves the linear programme; its multipliers
 give each pool a price, at which the exact best weight of that pool (`bracket.respond`) is the next breakpoint. The sum
@@ -9,7 +12,6 @@ of the exact best responses is a lower bound of the problem (Lagrangian duality)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,6 +22,7 @@ from qqtjax.errors import QQTError
 from qqtjax.mix.bracket import respond
 from qqtjax.mix.feasible import TOLERANCE as MET
 from qqtjax.mix.feasible import Feasible, violation
+from qqtjax.mix.objectives import Judging
 from qqtjax.mix.separable import Terms, joined, slopes
 
 ROUNDS, KEPT_ROUNDS = 30, 2
@@ -40,7 +43,7 @@ class Settled(NamedTuple):
         weights: `[P]`, within all constraints.
         cost: the objective at them.
         bound: no weights that satisfy the constraints have a lower objective.
-        shares: `[M]` multipliers of the parts, q_m or, for the worst case, what each part weighs in it.
+        shares: `[M]` multipliers of the parts, q_m.
     """
 
     weights: np.ndarray
@@ -53,9 +56,9 @@ class _Problem(NamedTuple):
     """What is minimised, and every constraint as a function of one pool's weight, summed over pools.
 
     Attributes:
-        parts: M functions F_m.
+        parts: M functions F_m, stacked.
         constants: `[M]` a_m.
-        factors: `[M]` q_m, or None for the largest part.
+        judging: c and C.
         low: `[P]`.
         high: `[P]`.
         total: what the weights sum to: 1, or the nearest to it that the bounds allow.
@@ -64,9 +67,9 @@ class _Problem(NamedTuple):
         feasible: the distances, diversity and penalties.
     """
 
-    parts: tuple[Terms, ...]
+    parts: Terms
     constants: np.ndarray
-    factors: np.ndarray | None
+    judging: Judging
     low: np.ndarray
     high: np.ndarray
     total: float
@@ -86,13 +89,14 @@ class _Prices(NamedTuple):
 
 
 @jax.jit
-def _values(terms: Terms, points: Array) -> Array:
-    return jax.vmap(lambda weights: slopes(terms, weights)[0])(points)
+def _values(parts: Terms, points: Array) -> Array:
+    """`[M, B, P]`."""
+    return jax.vmap(lambda terms: jax.vmap(lambda weights: slopes(terms, weights)[0])(points))(parts)
 
 
 @jax.jit
 def _respond(
-    parts: tuple[Terms, ...], shares: Array, linear: Array, entropy: Array, low: Array, high: Array, prices: Array
+    parts: Terms, shares: Array, linear: Array, entropy: Array, low: Array, high: Array, prices: Array
 ) -> tuple[Array, Array]:
     terms = joined(parts, shares)
     terms = terms._replace(linear=terms.linear + linear, entropy=entropy)
@@ -100,19 +104,19 @@ def _respond(
     return weights, slopes(terms, weights)[0]
 
 
-def value(terms: Terms, weights: np.ndarray) -> float:
-    """F(w)."""
-    return float(_each_value(terms, weights[:, None]).sum())
+def values(parts: Terms, weights: np.ndarray) -> np.ndarray:
+    """`[M]` F_m(w)."""
+    return _each_value(parts, weights[:, None])[..., 0].sum(axis=1)
 
 
 def solve(
-    parts: Sequence[Terms],
+    parts: Terms,
     constants: np.ndarray,
-    factors: np.ndarray | None,
+    judging: Judging,
     feasible: Feasible,
     start: np.ndarray,
 ) -> Settled:
-    """Weights that minimise a sum or the largest of separable convex costs under all constraints of a `Feasible`.
+    """Weights that minimise a sum, a tail or the largest of separable convex costs under a `Feasible`.
 
     The penalties of `feasible` are added to the cost. The certificate is `cost - bound`; the search ends at 1e-12.
     Limits that leave no room (a divergence that only one mix attains) have no finite prices: where the gap stays
@@ -120,9 +124,9 @@ def solve(
     miss a limit by less than 1e-9, and their cost may lie below the bound.
 
     Args:
-        parts: M functions F_m, one law each.
+        parts: M functions F_m of one law each, with a leading axis of M on every leaf.
         constants: `[M]` a_m.
-        factors: `[M]` q_m >= 0; None takes the largest part instead of a sum.
+        judging: c and C, how the parts become one cost.
         feasible: bounds, rows, entropies, distance and penalties; known to be satisfiable.
         start: `[P]` weights to look around first.
 
@@ -130,9 +134,9 @@ def solve(
         QQTError: no weights were found that meet all constraints to 1e-9.
     """
     pinned = _pinned(feasible)
-    found = _search(parts, constants, factors, pinned, feasible, start)
+    found = _search(parts, constants, judging, pinned, feasible, start)
     if found is None or not found.cost - found.bound <= CLOSED:
-        wider = _search(parts, constants, factors, _loosened(pinned), feasible, start)
+        wider = _search(parts, constants, judging, _loosened(pinned), feasible, start)
         if found is None or (wider is not None and wider.cost - wider.bound < found.cost - found.bound):
             found = wider
     if found is None or not np.isfinite(found.cost):
@@ -159,9 +163,9 @@ def _loosened(feasible: Feasible) -> Feasible:
 
 
 def _search(
-    parts: Sequence[Terms],
+    parts: Terms,
     constants: np.ndarray,
-    factors: np.ndarray | None,
+    judging: Judging,
     searched: Feasible,
     feasible: Feasible,
     start: np.ndarray,
@@ -170,9 +174,9 @@ def _search(
     low, high = searched.low, np.maximum(searched.high, searched.low)
     upper, lower = np.isfinite(searched.row_high), np.isfinite(searched.row_low)
     problem = _Problem(
-        parts=tuple(parts),
+        parts=parts,
         constants=constants,
-        factors=factors,
+        judging=judging,
         low=low,
         high=high,
         total=float(np.clip(1.0, low.sum(), high.sum())),
@@ -180,7 +184,7 @@ def _search(
         most=np.concatenate([searched.row_high[upper], -searched.row_low[lower]]),
         feasible=searched,
     )
-    epoch = np.asarray(parts[0].epoch, np.float64)
+    epoch = np.asarray(parts.epoch[0], np.float64)
     base, width = _base_grid(problem), FIRST_WIDTH
     recent = [_around(start, low, high, epoch, width)]
     best, bound, least = None, -np.inf, (np.inf, np.inf)
@@ -230,12 +234,12 @@ def _around(center: np.ndarray, low: np.ndarray, high: np.ndarray, epoch: np.nda
     return np.clip(points, low[:, None], high[:, None])
 
 
-def _each_value(terms: Terms, points: np.ndarray) -> np.ndarray:
-    """f_i at `[P, B]` points."""
+def _each_value(parts: Terms, points: np.ndarray) -> np.ndarray:
+    """`[M, P, B]` f_mi at `[P, B]` points."""
     count = points.shape[1]
     padded = np.pad(points, [(0, 0), (0, -count % POINTS)], mode="edge")
-    chunks = [np.asarray(_values(terms, padded[:, k : k + POINTS].T)) for k in range(0, padded.shape[1], POINTS)]
-    return np.concatenate(chunks)[:count].T
+    chunks = [np.asarray(_values(parts, padded[:, k : k + POINTS].T)) for k in range(0, padded.shape[1], POINTS)]
+    return np.swapaxes(np.concatenate(chunks, axis=1)[:, :count], 1, 2)
 
 
 def _logs(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -255,8 +259,7 @@ def _extras(feasible: Feasible, points: np.ndarray) -> np.ndarray:
 
 
 def _cost(problem: _Problem, weights: np.ndarray) -> float:
-    each = problem.constants - np.array([value(part, weights) for part in problem.parts])
-    chosen = np.max(each) if problem.factors is None else problem.factors @ each
+    chosen = problem.judging.of(problem.constants - values(problem.parts, weights))
     return float(chosen + _extras(problem.feasible, weights[:, None]).sum())
 
 
@@ -265,17 +268,17 @@ def _master(problem: _Problem, grid: np.ndarray) -> tuple[np.ndarray, _Prices] |
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
 
-    feasible, factors = problem.feasible, problem.factors
+    feasible, judging = problem.feasible, problem.judging
     length = np.diff(grid, axis=1)
     kept = length > SHORTEST
     pool = np.broadcast_to(np.arange(len(grid))[:, None], length.shape)[kept]
     span, begin = length[kept], grid[:, 0]
 
     def chords(values: np.ndarray) -> np.ndarray:
-        return np.diff(values, axis=1)[kept] / span
+        return np.diff(values, axis=-1)[..., kept] / span
 
-    values = [_each_value(part, grid) for part in problem.parts]
-    gains = np.stack([chords(each) for each in values])
+    gained = _each_value(problem.parts, grid)
+    gains = chords(gained)
     charged = chords(_extras(feasible, grid))
     bends = [_logs(grid, each.reference) for each in feasible.entropies]
     limits = [each.most for each in feasible.entropies]
@@ -287,7 +290,7 @@ def _master(problem: _Problem, grid: np.ndarray) -> tuple[np.ndarray, _Prices] |
         problem.most - problem.linear @ begin,
         [limit - each[:, 0].sum() for limit, each in zip(limits, bends, strict=True)],
     )
-    objective = charged if factors is None else charged - factors @ gains
+    objective = charged - judging.most @ gains if judging.fixed else charged
     bounds = np.stack([np.zeros_like(span), span], axis=1)
     rows, convex, limited = len(problem.most), len(feasible.entropies), len(right)
     # Chords overestimate what bends: until they are fine enough it may be missed, at a price.
@@ -296,15 +299,17 @@ def _master(problem: _Problem, grid: np.ndarray) -> tuple[np.ndarray, _Prices] |
     matrix = np.concatenate([matrix, extra], axis=1)
     objective = np.append(objective, np.full(convex, MISSING))
     bounds = np.concatenate([bounds, np.tile([0.0, np.inf], (convex, 1))])
-    if factors is None:  # the largest part, t: a_m - F_m(w) <= t
-        largest = np.zeros((len(gains), matrix.shape[1] + 1))
-        largest[:, : len(span)], largest[:, -1] = -gains, -1.0
-        matrix = np.concatenate([np.pad(matrix, [(0, 0), (0, 1)]), largest])
-        right = np.append(right, [each[:, 0].sum() for each in values] - problem.constants)
-        objective = np.append(objective, 1.0)
-        bounds = np.concatenate([bounds, [[-np.inf, np.inf]]])
+    if not judging.fixed:  # C t + sum_m c_m u_m,  a_m - F_m(w) <= t + u_m
+        tail = np.flatnonzero(judging.most < judging.total)
+        over = np.zeros((len(gains), matrix.shape[1] + 1 + len(tail)))
+        over[:, : len(span)], over[:, matrix.shape[1]] = -gains, -1.0
+        over[tail, matrix.shape[1] + 1 + np.arange(len(tail))] = -1.0
+        matrix = np.concatenate([np.pad(matrix, [(0, 0), (0, 1 + len(tail))]), over])
+        right = np.append(right, gained[..., 0].sum(axis=1) - problem.constants)
+        objective = np.concatenate([objective, [judging.total], judging.most[tail]])
+        bounds = np.concatenate([bounds, [[-np.inf, np.inf]], np.tile([0.0, np.inf], (len(tail), 1))])
     if not len(objective):  # nothing can move
-        return begin, _Prices(np.asarray(factors), 0.0, np.zeros(rows), np.zeros(0), 0.0)
+        return begin, _Prices(judging.most, 0.0, np.zeros(rows), np.zeros(0), 0.0)
     equal = np.zeros((1, len(objective)))
     equal[0, : len(span)] = 1.0
     found = linprog(
@@ -321,10 +326,7 @@ def _master(problem: _Problem, grid: np.ndarray) -> tuple[np.ndarray, _Prices] |
         return None
     weights = begin + np.bincount(pool, found.x[: len(span)], minlength=len(grid))
     prices = np.maximum(-np.asarray(found.ineqlin.marginals), 0.0) if len(right) else np.zeros(0)
-    shares = factors
-    if factors is None:
-        shares = prices[limited:]
-        shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(gains), 1.0 / len(gains))
+    shares = judging.most if judging.fixed else judging.within(prices[limited:])
     return weights, _Prices(
         shares=np.asarray(shares, np.float64),
         total=-float(found.eqlin.marginals[0]),

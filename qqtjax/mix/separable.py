@@ -109,22 +109,29 @@ def subset(terms: Terms, pools: ArrayLike) -> Terms:
     return jax.tree.map(of, terms._replace(entropy=None))._replace(entropy=terms.entropy)
 
 
-def joined(parts: Sequence[Terms], factors: ArrayLike) -> Terms:
+def stacked(parts: Sequence[Terms]) -> Terms:
+    """The functions of laws on the same pools and budget, with a leading axis on every leaf, as `joined` takes."""
+    width = parts[0].epoch.shape[0]
+    whole = [each._replace(dilution=np.broadcast_to(each.dilution, (1, width))) for each in parts]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *whole)
+
+
+def joined(parts: Terms, factors: ArrayLike) -> Terms:
     """The functions of sum_m q_m F_m, of laws on the same pools and budget, without an entropy of their own.
 
     Args:
-        parts: M functions of one law each.
+        parts: M functions of one law each, with a leading axis of M on every leaf.
         factors: `[M]` q_m >= 0.
     """
-    scaled = list(zip(jnp.asarray(factors), parts, strict=True))
+    shares = jnp.asarray(factors)
     return Terms(
-        utility=jnp.concatenate([factor * part.utility for factor, part in scaled]),
-        fresh=jnp.concatenate([part.fresh for part in parts]),
-        rate=jnp.concatenate([part.rate for part in parts]),
-        dilution=jnp.concatenate([part.dilution for part in parts]),
-        epoch=parts[0].epoch,
-        linear=sum((factor * part.linear for factor, part in scaled), jnp.zeros_like(parts[0].linear)),
-        entropy=jnp.zeros_like(parts[0].entropy),
+        utility=shares[:, None] * parts.utility[:, 0],
+        fresh=parts.fresh[:, 0],
+        rate=parts.rate[:, 0],
+        dilution=parts.dilution[:, 0],
+        epoch=parts.epoch[0],
+        linear=shares @ parts.linear,
+        entropy=jnp.zeros_like(parts.entropy[0]),
     )
 
 

@@ -1,6 +1,8 @@
 """The best weights for several metrics, floors of their own and penalties: convex, by separable programmes in turn.
 
-    minimise  sum_m q_m y_m(w) + penalties(w)   or   max_m y_m(w) + penalties(w),   y_m = d_m . w + exp(-F_m(w))
+    minimise  max over q of  sum_m q_m y_m(w)  + penalties(w),   y_m = d_m . w + exp(-F_m(w))
+
+with q as in `mix.objectives`: a weighted sum, a tail or the worst.
 
 Each F_m is concave, so that y_m is convex, and its tangent in F_m lies below it:
 
@@ -11,13 +13,13 @@ The minimum of the right-hand side is a separable programme; it is the next step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from qqtjax.mix.feasible import Feasible, relative_entropy
-from qqtjax.mix.programme import Settled, solve, value
+from qqtjax.mix.objectives import Judging
+from qqtjax.mix.programme import Settled, solve, values
 from qqtjax.mix.separable import Terms
 
 ROUNDS = 40
@@ -30,9 +32,9 @@ class Minimised(NamedTuple):
 
     Attributes:
         weights: `[P]`.
-        objective: the errors, summed or the largest, with the penalties.
+        objective: the errors as one number, with the penalties.
         bound: no weights that satisfy the constraints have a lower objective.
-        shares: `[M]` what each metric weighs: q_m, or the multipliers of the worst case.
+        shares: `[M]` q_m, what each error weighs.
     """
 
     weights: np.ndarray
@@ -52,17 +54,17 @@ def penalty(feasible: Feasible, weights: np.ndarray) -> float:
 
 
 def minimise(
-    laws: Sequence[Terms],
+    laws: Terms,
     floors: np.ndarray,
-    factors: np.ndarray | None,
+    judging: Judging,
     feasible: Feasible,
 ) -> Minimised:
     """Weights of the least objective, with a lower bound; both in the unit of the error.
 
     Args:
-        laws: M functions F_m, as numpy arrays.
+        laws: M functions F_m, numpy arrays with a leading axis of M on every leaf.
         floors: `[M, P]` d_m.
-        factors: `[M]` q_m >= 0, or None for the worst case.
+        judging: how the errors become one number.
         feasible: constraints and penalties; known to be satisfiable.
 
     Raises:
@@ -70,17 +72,19 @@ def minimise(
     """
 
     def excesses(weights: np.ndarray) -> np.ndarray:
-        return np.exp([-value(each, weights) for each in laws])
+        return np.exp(-values(laws, weights))
 
     def objective(weights: np.ndarray) -> float:
         errors = floors @ weights + excesses(weights)
-        return float((np.max(errors) if factors is None else factors @ errors) + penalty(feasible, weights))
+        return judging.of(errors) + penalty(feasible, weights)
 
     def below(weights: np.ndarray) -> Settled:
         """The minimum of the tangents at any weights: a_m - (E_m F_m(v) - d_m . v)."""
         excess = excesses(weights)
-        parts = [_scaled(each, size, floor) for each, size, floor in zip(laws, excess, floors, strict=True)]
-        return solve(parts, excess * (1 - np.log(excess)), factors, feasible, weights)
+        parts = laws._replace(
+            utility=excess[:, None, None] * laws.utility, linear=excess[:, None] * laws.linear + floors
+        )
+        return solve(parts, excess * (1 - np.log(excess)), judging, feasible, weights)
 
     settled = below(np.full(floors.shape[1], 1 / floors.shape[1]))
     weights, bound = settled.weights, settled.bound
@@ -103,7 +107,3 @@ def minimise(
             break
         weights = best
     return Minimised(weights, reached, min(bound, reached), settled.shares)
-
-
-def _scaled(terms: Terms, factor: float, floor: np.ndarray) -> Terms:
-    return terms._replace(utility=factor * terms.utility, linear=factor * terms.linear + floor)

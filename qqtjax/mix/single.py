@@ -18,9 +18,10 @@ from qqtjax.laws.utility import UtilityParams
 from qqtjax.mix.alternatives import alternatives
 from qqtjax.mix.descent import descend
 from qqtjax.mix.feasible import Feasible
+from qqtjax.mix.objectives import weighted
 from qqtjax.mix.programme import solve
 from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate
-from qqtjax.mix.separable import Terms, is_separable, separable_terms, total
+from qqtjax.mix.separable import Terms, is_separable, separable_terms, stacked, total
 from qqtjax.mix.several import minimise
 from qqtjax.mix.trained_on import from_scratch
 from qqtjax.mix.water_filling import water_fill
@@ -95,12 +96,12 @@ def solve_one(
             weights, *proved = jax.device_get(filled(law, params, sizes, seen, feasible.low, high))
             value, gap = map(float, proved)
         else:
-            parts = [compiled_terms(each, samples_seen) for each in fitteds]
+            parts = stacked([compiled_terms(each, samples_seen) for each in fitteds])
             if not alone:
-                found = minimise(parts, floors, factors, feasible)
+                found = minimise(parts, floors, weighted(factors, len(fitteds)), feasible)
                 gap = max(found.objective - found.bound, 0.0)
                 return Solved(found.weights, found.objective, Certificate(DUALITY_GAP, gap, None, GLOBAL))
-            settled = solve(parts, np.zeros(1), np.ones(1), feasible, np.full(len(sizes), 1 / len(sizes)))
+            settled = solve(parts, np.zeros(1), weighted(np.ones(1), 1), feasible, np.full(len(sizes), 1 / len(sizes)))
             weights, value, gap = settled.weights, -settled.cost, max(settled.cost - settled.bound, 0.0)
     # log(y - d) = -F(w): the gap is proved in F.
     factor, excess = 1.0 if factors is None else float(factors[0]), float(np.exp(-value))
