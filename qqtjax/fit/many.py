@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.fit.candidates import Candidates
+from qqtjax.fit.candidates import Candidates, from_everywhere
 from qqtjax.fit.fitting import check_settings, checked_importance
 from qqtjax.fit.lanes import stream
 from qqtjax.fit.model import Model
@@ -157,8 +157,22 @@ def fit_laws(
     for model in models:
         check_settings(runs, starts, seed, model.huber)
     measured, weights = _versions(runs, errors, importance)
-    candidates = [Candidates(runs, model, measured, weights, starts, seed) for model in models]
-    lanes = len(measured) * starts
+    candidates = [from_everywhere(runs, model, measured, weights, starts, seed) for model in models]
+    return solved(candidates, max_iterations, width, workers)
+
+
+def solved(
+    candidates: Sequence[Candidates], max_iterations: int = 500, width: int | None = None, workers: int | None = None
+) -> tuple[Fits, ...]:
+    """Follow the starts of several laws to their ends, all by one compiled program.
+
+    Args:
+        candidates: the starts of each law, as many of each.
+        max_iterations: as for `fit_laws`.
+        width: as for `fit_laws`.
+        workers: as for `fit_laws`.
+    """
+    lanes = max(each.queue.count for each in candidates)
     on_cpu = jax.default_backend() == "cpu"
     width = width or min(CPU_WIDTH if on_cpu else ACCELERATOR_WIDTH, max(8, 1 << (lanes - 1).bit_length()))
     workers = workers or (min(os.cpu_count() or 1, math.ceil(lanes / width)) if on_cpu else 1)
