@@ -3,12 +3,88 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
-from qqtjax.laws.fitted import FittedLaw
+from qqtjax.laws.fitted import FittedLaw, Shares, length_for
+from qqtjax.laws.law import Law
+from qqtjax.runs import Run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """What a fit leaves open, as S equally likely sets of parameters beside the best one.
+
+    Attributes:
+        fitted: the fit itself.
+        params: the law's parameters, every leaf with a leading axis of S, float64.
+        method: how they were drawn, in words.
+        freedom: degrees of freedom that the checkpoints leave; infinite where that does not apply.
+        notes: what these draws do not know.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C")
+        >>> fitted = qqt.fit(runs.select(runs.single))
+        >>> draws = Draws(fitted, draw_params(fitted, 100), "normal", np.inf, ())
+        >>> draws.predict([0.5, 0.5, 0, 0, 0], 80e3).shape, len(draws)
+        ((100,), 100)
+    """
+
+    fitted: FittedLaw
+    params: Any
+    method: str
+    freedom: float
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(jax.tree.leaves(self.params)[0])
+
+    def at(self, draw: int) -> FittedLaw:
+        """The law with the parameters of one draw."""
+        return dataclasses.replace(self.fitted, params=jax.tree.map(lambda leaf: leaf[draw], self.params))
+
+    def predict(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
+        """Predicted errors under every draw, float64.
+
+        Args:
+            weights: `{pool: share}`, `[P]`, or `[M, P]` for many mixes.
+            samples_seen: samples seen; broadcast against the mixes.
+
+        Returns:
+            `[S, ...]`, behind the S as `FittedLaw.predict`.
+
+        Raises:
+            InputError: as in `FittedLaw.predict`.
+        """
+        pools, seen = self.fitted.pools, np.asarray(samples_seen, np.float64)
+        if not np.all(seen > 0):
+            raise InputError(f"samples seen {np.min(seen):g}: expected positive numbers")
+        many = not isinstance(weights, dict) and np.ndim(weights) > 1  # pyright: ignore[reportArgumentType]
+        dense = np.apply_along_axis(pools.weights, -1, np.asarray(weights)) if many else pools.weights(weights)
+        shape = np.broadcast_shapes(seen.shape, dense.shape[:-1])
+        rows = np.broadcast_to(dense, (*shape, len(pools))).reshape(-1, len(pools))
+        run = Run(
+            weights=rows,
+            sizes=np.broadcast_to(pools.sizes, rows.shape),
+            samples_seen=np.broadcast_to(seen, shape).reshape(-1),
+        )
+        with jax.enable_x64(True):
+            length = length_for(self.fitted.law, self.params, run)
+            found = np.asarray(_predicted(self.fitted.law, self.params, run, length))
+        return found.reshape(len(self), *shape)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _predicted(law: Law, params: Any, runs: Run, max_epochs: int | None) -> Array:
+    each = jax.vmap(lambda own, run: law(own, run, max_epochs), in_axes=(None, 0))
+    return jax.vmap(each, in_axes=(0, None))(params, runs)
 
 
 def draw_params(fitted: FittedLaw, count: int, seed: int = 0) -> Any:
