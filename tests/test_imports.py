@@ -35,7 +35,7 @@ ALLOWED = {
     "io": LAWS | {"fit"},
     "plan": SOLVED,
     "sweep": LAWS | {"mix"},
-    "bakeoff": SOLVED,
+    "bakeoff": SOLVED | {"io"},
     "pools": LAWS | {"mix"},
     "plot": SOLVED | {"plan", "sweep", "bakeoff", "pools", "io"},
     "report": SOLVED | {"plan", "sweep", "bakeoff", "pools", "io", "plot"},

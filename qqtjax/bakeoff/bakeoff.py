@@ -31,6 +31,9 @@ from qqtjax.runs import Runs
 HUBER_SHARE = 0.02
 # Starts of an inner fit, which decides between candidates only.
 INNER_STARTS = 2
+# Laws are stacked that predict so much of what the inner folds hold out: one fitted to each size of the model on its
+# own has nothing to say where an inner fold leaves no run of a size.
+STACKED_SHARE = 0.75
 
 
 class _Table(NamedTuple):
@@ -96,8 +99,8 @@ def bakeoff(
 
     Each law is fitted to all targets, folds and starts at once (`fit_laws`). Between the candidates of a law (squares
     or a Huber loss, and for laws of our own how they are fitted), inner folds of the same kind as the split decide,
-    inside what is fitted; so do the intervals (split conformal) and the weights of the stacked mean of laws. A law that does
-    not know the size of the model is fitted to each size on its own.
+    inside what is fitted; the intervals (split conformal) and the weights of the stacked mean of laws rest on them too.
+    A law that does not know the size of the model is fitted to each size on its own.
 
     Args:
         runs: the measured table, one metric or several; several are several targets.
@@ -116,17 +119,19 @@ def bakeoff(
 
     Example:
         >>> import qqtjax as qqt
-        >>> runs = qqt.wordclip("C")
-        >>> result = bakeoff(runs.select(runs.single), [qqt.laws.power], "random:.2", starts=2)
-        >>> result.laws
-        ('power',)
+        >>> def mean(runs):
+        ...     return lambda others: np.full(len(others), runs.error.mean())
+        >>> bakeoff(qqt.wordclip("C"), [Baseline("mean", mean)], "samples_seen>100k").checkpoints
+        (540, 225)
     """
     kind = parse_split(split) if isinstance(split, str) else split
     if not 0 < level < 1:
         raise InputError(f"level {level!r}: expected a number between 0 and 1")
     table = _table(runs, kind, seed, starts)
     spread = np.mean([np.std(table.errors[:, ~fold]) for fold in table.folds])
-    contestants = entered(default_contestants() if laws is None else laws, float(HUBER_SHARE * spread) or None)
+    # To a power of two, so that splits of one table share compiled programs.
+    huber = float(2.0 ** np.round(np.log2(HUBER_SHARE * spread))) if spread > 0 else None
+    contestants = entered(default_contestants() if laws is None else laws, huber)
     entries, left_out = [], {}
     for each in contestants:
         progress(f"fitting {each.name}")
@@ -143,7 +148,7 @@ def bakeoff(
     if len(entries) > 1 and table.inner.shape[1]:
         stacked, weights = _stacked(entries, table)
         entries.append(stacked)
-    return _result(entries, table, left_out, weights, split if isinstance(split, str) else str(split), level)
+    return _result(entries, table, left_out, weights, str(kind), level)
 
 
 def _table(runs: Runs, split: Split, seed: int, starts: int) -> _Table:
@@ -252,15 +257,18 @@ def _stacked(entries: Sequence[_Entry], table: _Table) -> tuple[_Entry, dict[str
     for slot, (_, target) in enumerate(table.pairs):
         guesses = inner[:, slot]
         part = table.inner[table.pairs[slot][0]]
-        # A law that fails somewhere on the inner folds gets no weight.
-        sound = np.isfinite(guesses[:, part]).all(axis=1)
+        guesses, measured = guesses[:, part], np.broadcast_to(table.errors[target], part.shape)[part]
+        # A law that leaves many of the inner held-out checkpoints open gets no weight.
+        known = np.isfinite(guesses)
+        sound = known.mean(axis=1) >= STACKED_SHARE
         if not sound.any():
             weights[slot] = 1 / len(entries)
             continue
-        measured = np.broadcast_to(table.errors[target], part.shape)[part]
-        weights[slot, sound] = stack(guesses[sound][:, part], measured)
+        rows = known[sound].all(axis=0)
+        weights[slot, sound] = stack(guesses[sound][:, rows], measured[rows])
     mean = np.einsum("nl,lnm->nm", weights, outer)
-    guess = np.einsum("nl,lnjm->njm", weights, np.where(weights.T[:, :, None, None] > 0, inner, 0.0))
+    used = np.where(weights.T[:, :, None, None] > 0, inner, 0.0)
+    guess = np.einsum("nl,lnjm->njm", weights, used)
     guess = np.where(np.array([table.inner[fold] for fold, _ in table.pairs]), guess, np.nan)
     slots = len(table.pairs)
     entry = _Entry(STACKED, mean, guess, np.ones(slots, bool), np.ones(slots), np.zeros(slots, bool))

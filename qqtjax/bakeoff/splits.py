@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from qqtjax.errors import InputError
+from qqtjax.io.counts import parse_count
 from qqtjax.runs import Runs
-from qqtjax.text import did_you_mean
+from qqtjax.text import did_you_mean, show_count
 
 # Inner folds of groups, and the shares of the training values behind which inner folds of a column begin.
 INNER_FOLDS, INNER_CUTS = 3, (0.5, 0.75)
@@ -55,11 +56,14 @@ class Above:
     Example:
         >>> import qqtjax as qqt
         >>> Above("epochs", 8.0).folds(qqt.wordclip("C"), seed=0).sum(axis=1)
-        array([246])
+        array([160])
     """
 
     column: str
     limit: float
+
+    def __str__(self) -> str:
+        return f"{self.column}>{show_count(self.limit)}"
 
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
         """`[1, M]` bool: what is held out."""
@@ -84,11 +88,14 @@ class Whole:
     Example:
         >>> import qqtjax as qqt
         >>> Whole("mixtures", 0.25).folds(qqt.wordclip("C"), seed=0).mean(axis=1).round(2)
-        array([0.29])
+        array([0.24])
     """
 
     unit: str
     share: float
+
+    def __str__(self) -> str:
+        return f"{self.unit}:{self.share:g}"
 
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
         """`[1, M]` bool: what is held out."""
@@ -102,6 +109,9 @@ class Whole:
 @dataclasses.dataclass(frozen=True)
 class EachRun:
     """Hold out every run in turn."""
+
+    def __str__(self) -> str:
+        return "runs:each"
 
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
         """`[runs, M]` bool: what is held out."""
@@ -123,6 +133,9 @@ class Named:
 
     pattern: str
 
+    def __str__(self) -> str:
+        return f"runs:{self.pattern}"
+
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
         """`[1, M]` bool: what is held out."""
         matches = np.array([fnmatch.fnmatchcase(name, self.pattern) for name in runs.run_names])
@@ -143,6 +156,9 @@ class Drawing:
 
     pool: str
 
+    def __str__(self) -> str:
+        return f"pools:{self.pool}"
+
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
         """`[1, M]` bool: what is held out."""
         return (runs.weights[:, runs.pools.index(self.pool)] > 0)[None]
@@ -155,40 +171,39 @@ class Drawing:
 Split = Above | Whole | EachRun | Named | Drawing
 
 
-def parse_split(text: str, count: Callable[[str], float] = float) -> Split:
-    """A split as it is typed.
+def parse_split(text: str) -> Split:
+    """A split as it is typed; what is printed of it is read again as the same.
 
-    `epochs>8`, `samples_seen>22e9`, `model_size>1e9`; `mixtures:.2`, `runs:.2`, `random:.2` (a share);
+    `epochs>8`, `samples_seen>22B`, `model_size>1e9`; `mixtures:.2`, `runs:.2`, `random:.2` (a share);
     `runs:each`; `runs:test*` (a pattern of names); `pools:NAME`.
 
     Args:
         text: what was typed.
-        count: how a limit is read.
 
     Raises:
         InputError: what is wrong with it.
 
     Example:
-        >>> parse_split("epochs>8"), parse_split("mixtures:.2")
-        (Above(column='epochs', limit=8.0), Whole(unit='mixtures', share=0.2))
+        >>> parse_split("samples_seen>22B"), str(parse_split("mixtures:.2"))
+        (Above(column='samples_seen', limit=22000000000.0), 'mixtures:0.2')
     """
     word, sign, rest = text.partition(">" if ">" in text else ":")
     word, rest = word.strip(), rest.strip()
-    forms = "expected such as epochs>8, samples_seen>22e9, mixtures:.2, runs:each, pools:NAME or random:.2"
+    forms = "expected such as epochs>8, samples_seen>22B, mixtures:.2, runs:each, pools:NAME or random:.2"
     if not sign or not word or not rest:
         raise InputError(f"split {text!r}: {forms}")
     known = list(COLUMNS) if sign == ">" else [*UNITS, "pools"]
     if word not in known:
         raise InputError(f"split {text!r}: unknown {word!r}, {forms}{did_you_mean(word, known)}")
     if sign == ">":
-        return Above(word, _number(rest, text, count))
+        return Above(word, _number(rest, text))
     if word == "pools":
         return Drawing(rest)
     if word == "runs" and rest == "each":
         return EachRun()
     if word == "runs" and not rest.replace(".", "", 1).isdigit():
         return Named(rest)
-    share = _number(rest, text, float)
+    share = _number(rest, text)
     if not 0 < share < 1:
         raise InputError(f"split {text!r}: a share of {share:g}, expected one between 0 and 1")
     return Whole(word, share)
@@ -207,11 +222,11 @@ def held_out(split: Split, runs: Runs, seed: int) -> np.ndarray:
     return folds
 
 
-def _number(text: str, whole: str, count: Callable[[str], float]) -> float:
+def _number(text: str, whole: str) -> float:
     try:
-        return count(text)
-    except ValueError:
-        raise InputError(f"split {whole!r}: {text!r}, expected a number") from None
+        return parse_count(text)
+    except InputError as problem:
+        raise InputError(f"split {whole!r}: {problem}") from None
 
 
 def _drawn(group: np.ndarray, share: float, seed: int) -> np.ndarray:

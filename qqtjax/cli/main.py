@@ -12,7 +12,15 @@ from collections.abc import Iterator, Sequence
 import typer
 from typer.main import get_command
 
-from qqtjax.cli import fit_command, interrupt, mix_command, plan_command, predict_command, sweep_command
+from qqtjax.cli import (
+    bakeoff_command,
+    fit_command,
+    interrupt,
+    mix_command,
+    plan_command,
+    predict_command,
+    sweep_command,
+)
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 from qqtjax.cli.pools_command import NEXT as POOLS_NEXT
@@ -52,6 +60,9 @@ app.command("mix", cls=Command, short_help="The best weights over pools at a bud
 app.command("sweep", cls=Command, short_help="Errors or best mixes at many points.", epilog=sweep_command.EXAMPLES)(
     sweep_command.sweep
 )
+app.command(
+    "bakeoff", cls=Command, short_help="Laws against each other on held-out runs.", epilog=bakeoff_command.EXAMPLES
+)(bakeoff_command.bakeoff)
 app.add_typer(pools, name="pools", short_help="Make pools; choose the samples to keep.", epilog=POOLS_NEXT)
 
 

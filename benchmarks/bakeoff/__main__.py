@@ -1,0 +1,108 @@
+"""Laws against each other on every public table, and on the word-CLIP runs that come with qqtjax.
+
+    QQTJAX_DATA=... python -m benchmarks.bakeoff [--why "what this run is for"] [--seed 1] [--only datablations]
+
+Two tables at a time, in processes of their own; about a core each. Without QQTJAX_DATA: the word-CLIP runs alone. A run
+of everything writes `results/bakeoff.{md,json}`; every run adds to `attempts.csv`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import record
+from benchmarks.bakeoff import page, tables
+from benchmarks.bakeoff.attempts import log
+from benchmarks.bakeoff.permutation import Test, permutation_test
+from qqtjax.bakeoff import Bakeoff, bakeoff, default_contestants
+from qqtjax.bakeoff.baselines import BASELINES
+from qqtjax.plain import to_plain
+
+PERMUTATIONS = 999
+# Tables by how long they take, the longest first, so that two processes end together.
+LONGEST = ("slimpajama", "regmix", "mixinglaws 3Mix", "word-CLIP C", "word-CLIP R", "word-CLIP V", "datablations")
+
+
+class Done(NamedTuple):
+    """One table's results."""
+
+    table: tables.Table
+    results: tuple[Bakeoff, ...]
+    tests: dict[str, Test]
+    seconds: float
+
+
+def run(table: tables.Table, seed: int) -> Done:
+    """Every split of one table."""
+    began = time.perf_counter()
+    laws = (*default_contestants(), *BASELINES)
+    results = tuple(bakeoff(table.runs, laws, split, seed=seed) for split in table.splits)
+    tests = permutation_test(table.runs, PERMUTATIONS, seed) if table.name == "datablations" else {}
+    return Done(table, results, tests, time.perf_counter() - began)
+
+
+def main() -> None:
+    """Score all tables and write the page."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--why", default="")
+    options.add_argument("--only", nargs="*", default=(), help="names of tables; nothing is written but the log")
+    asked = options.parse_args()
+    folder = os.environ.get("QQTJAX_DATA")
+    wanted = (*(tables.public(Path(folder)) if folder else ()), *tables.embedded())
+    wanted = [each for each in wanted if not asked.only or each.name in asked.only]
+    first = sorted(wanted, key=lambda each: LONGEST.index(each.name) if each.name in LONGEST else len(LONGEST))
+    began = time.perf_counter()
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(run, table, asked.seed) for table in first]
+        done = {}
+        for each in waiting:
+            found = each.result()
+            done[found.table.name] = found
+            print(f"{found.table.name}: {found.seconds:.0f} s", flush=True)
+    seconds = time.perf_counter() - began
+    ordered = [done[each.name] for each in wanted]
+    sections, figures = [], {"seconds": seconds, "tables": {}}
+    for table, results, tests, took in ordered:
+        figures["tables"][table.name] = {"seconds": took}
+        for result in results:
+            log(table.name, result, asked.why)
+            sections.append(page.section(table.name, table.about, result, table.marks.get(result.split, {})))
+            figures["tables"][table.name][result.split] = {
+                "held_out": result.checkpoints[1],
+                "scores": [each._asdict() for each in result.scores],
+                "left_out": result.left_out,
+                "weights": result.weights,
+            }
+        if tests:
+            sections.append(page.permutation_section(tests, PERMUTATIONS))
+            figures["permutation"] = {
+                name: {"blind": test.blind, "law": test.law, "p": test.p, "largest": float(test.permuted.max())}
+                for name, test in tests.items()
+            }
+        if table.name == "openclip":
+            (each_run,) = (result for result in results if result.split == "runs:each")
+            sections.append(page.capacity_section(each_run, architectures(table, each_run)))
+    text = page.whole([(each.table, each.results) for each in ordered], sections, seconds, asked.seed)
+    if asked.only:
+        print(text)
+    else:
+        record.write("bakeoff", "QQTJAX_DATA=... python -m benchmarks.bakeoff", to_plain(figures), text)
+
+
+def architectures(table: tables.Table, result: Bakeoff) -> np.ndarray:
+    """`[H]` name of the architecture of each held-out run."""
+    names = [table.runs.run_names[run] for run in table.runs.run[result.rows]]
+    return np.array([name.split("_")[0].removeprefix("Model-") for name in names])
+
+
+if __name__ == "__main__":
+    main()

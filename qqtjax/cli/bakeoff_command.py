@@ -1,0 +1,87 @@
+"""`qqt bakeoff`: laws against each other on runs that they were not fitted on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from qqtjax.cli import options as o
+from qqtjax.cli import output as out
+from qqtjax.cli import words
+from qqtjax.errors import InputError
+
+EXAMPLES = """Examples:
+  qqt bakeoff runs.csv --split "epochs>8"
+  qqt bakeoff runs.csv --laws utility,effective_samples,power --split mixtures:.2
+  qqt bakeoff wordclip-C --laws all,baselines --split "samples_seen>80k" --json
+Splits (quote the >): epochs>8, samples_seen>22B, model_size>1B hold out what is
+above; mixtures:.2, runs:.2, random:.2 a share, whole; runs:each every run in
+turn; runs:test* runs by name; pools:top10 all that draws from a pool."""
+SCORING = "Scoring"
+
+
+def bakeoff(
+    runs: o.RunsArgument = None,
+    laws: Annotated[
+        str,
+        o.option(
+            group=SCORING,
+            metavar="NAME,..",
+            help="Laws by name; all; baselines (needs scikit-learn).",
+            show_default=True,
+        ),
+    ] = "all",
+    split: Annotated[
+        str, o.option(group=SCORING, metavar="SPLIT", help="What is held out; see below.", show_default=True)
+    ] = "random:.2",
+    level: Annotated[
+        str, o.option(group=SCORING, metavar="SHARE", help="Nominal coverage of the intervals.", show_default=True)
+    ] = "0.9",
+    starts: o.Starts = 8,
+    format: o.Format = None,
+    value: o.Value = None,
+    pools: o.PoolSizes = None,
+    nested: o.Nested = None,
+    disjoint: o.Disjoint = False,
+    metric: o.Metric = None,
+    tasks: o.Tasks = None,
+    samples_per_epoch: o.PerEpoch = None,
+    samples_per_step: o.PerStep = None,
+    output: o.Output = None,
+    seed: o.Seed = 0,
+    json: o.Json = False,
+) -> out.Answer:
+    """Fit laws to some of the runs and score what they predict for the others.
+
+    Laws are never ranked by how well they fit. What must be chosen (the loss, the intervals, the weights of the stacked
+    mean of laws) is chosen inside the fitted part. Laws that cannot express the table are left out and listed.
+    """
+    from qqtjax.bakeoff import bakeoff as compare
+    from qqtjax.bakeoff import parse_split
+
+    with words.naming("--split"):
+        kind = parse_split(split)
+    wanted = _laws(laws)
+    share = words.positive(level, "--level")
+    if not share < 1:
+        raise InputError(f"--level: {level}, expected a share below 1")
+    out.check_writable(output)
+    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    with out.progress(2 + len(wanted)) as say:
+        say("reading runs")
+        table = o.runs_named(runs, reading)
+        result = compare(table, wanted, kind, seed=seed, starts=starts, level=share, progress=say)
+    return out.finish(result.to_dict(), lambda: str(result), output, json)
+
+
+def _laws(text: str) -> list[Any]:
+    """The contestants that are named, each once."""
+    from qqtjax.bakeoff import default_contestants
+    from qqtjax.bakeoff.baselines import BASELINES
+
+    every = {each.name: [each] for each in (*default_contestants(), *BASELINES)}
+    groups = {"all": list(default_contestants()), "baselines": list(BASELINES)}
+    found: dict[str, Any] = {}
+    for name in words.name_list(text, "--laws", [*groups, *every]):
+        chosen = (groups | every)[words.one_of(name, [*groups, *every], "--laws")]
+        found.update({each.name: each for each in chosen})
+    return list(found.values())
