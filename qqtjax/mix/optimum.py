@@ -157,23 +157,24 @@ def _best_point_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 def best_value(terms: Terms, low: Array, high: Array) -> Array:
     """F* = max F, `[]`, for any concave functions f_i, differentiable in all arguments."""
-    return _value(terms, low, high, *best_point(terms, low, high))
+    return value_at(terms, low, high, *best_point(terms, low, high))
 
 
 @jax.custom_jvp
-def _value(terms: Terms, low: Array, high: Array, weights: Array, price: Array) -> Array:
+def value_at(terms: Terms, low: Array, high: Array, weights: Array, price: Array) -> Array:
+    """F* from a best point that is there already, `[]`; its derivatives are those of the whole search."""
     return jnp.sum(inside(terms, held(terms, weights, low, high).whole, weights).value)
 
 
-@_value.defjvp
-def _value_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+@value_at.defjvp
+def _value_at_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     terms, low, high, weights, price = primals
     at = held(terms, weights, low, high)
     # The envelope theorem: what the free weights do counts for nothing.
     tied = _tied(at, *tangents[:3])
     kept = jax.jvp(lambda one: jnp.sum(inside(one, at.whole, weights).value), (terms,), (tangents[0],))[1]
     slope = inside(terms, at.whole, weights).slope
-    return _value(*primals), kept + jnp.sum(jnp.where(at.free, 0.0, (slope - price) * tied))
+    return value_at(*primals), kept + jnp.sum(jnp.where(at.free, 0.0, (slope - price) * tied))
 
 
 def best_weights(
@@ -211,10 +212,9 @@ def best_weights(
         >>> paper = qqt.published("datacomp-tmars").utility
         >>> def weights(n, most=50.0):
         ...     sizes = jnp.asarray(paper.pools.sizes)
-        ...     found, price = best_weights(paper.params, sizes, n, 0.0, jnp.minimum(1.0, most * sizes / n))
-        ...     return found, found
+        ...     return best_weights(paper.params, sizes, n, 0.0, jnp.minimum(1.0, most * sizes / n))[0]
         >>> with jax.enable_x64(True):
-        ...     per_sample, found = jax.device_get(jax.jit(jax.jacobian(weights, has_aux=True))(2e9))
+        ...     found, per_sample = jax.device_get(jax.jit(lambda n: jax.jvp(weights, (n,), (1.0,)))(2e9))
         >>> found.round(3).tolist(), (2e9 * per_sample).round(3).tolist()  # at 50 epochs two pools shrink as 1 / n
         ([0.32, 0.32, 0.239, 0.121], [-0.32, -0.32, 0.359, 0.281])
     """
