@@ -19,11 +19,11 @@ import dataclasses
 import numpy as np
 
 from qqtjax.errors import InputError
-from qqtjax.fit.candidates import Candidates, scan_length
+from qqtjax.fit.candidates import Candidates
 from qqtjax.fit.clusters import Unit, run_notes, units_by_source, units_of
 from qqtjax.fit.diagnose import NULL_DIRECTION, diagnose
 from qqtjax.fit.many import Fits, solved
-from qqtjax.fit.problem import Problem, problem_of, space_of
+from qqtjax.fit.problem import Problem, problem_of, refitted_by, space_of
 from qqtjax.laws import FittedLaw
 from qqtjax.laws.draws import Draws
 from qqtjax.laws.utility import mixed
@@ -143,12 +143,7 @@ def refit(
         starts: S: the estimate, then points two standard deviations away, the same for all versions.
         seed: of those points.
     """
-    space, objective = problem.space, problem.objective
-    if objective.max_epochs is None or not runs.single.all():
-        length = objective.max_epochs
-    else:
-        length = scan_length(space, runs)
-    objective = objective._replace(max_epochs=length)
+    space, objective = problem.space, refitted_by(problem, runs)
     importance = np.asarray(problem.data.importance)
     factor = diagnose(space, problem.x, problem.residuals, problem.slopes, importance, objective.huber).factor
     steps = np.random.default_rng([seed, 1]).standard_normal((starts - 1, len(factor)))
@@ -260,8 +255,7 @@ def _measured(problem: Problem, runs: Runs, noise: np.ndarray) -> np.ndarray:
     """`[B, M]` errors with the estimate as truth and this noise, on the scale that was fitted."""
     if not problem.objective.log:
         return runs.error + problem.residuals + noise
-    params = problem.space.layout.unpack(problem.x, problem.data.fixed)
-    floor = np.asarray(mixed(params.floor, runs.weights.T))
+    floor = np.asarray(mixed(problem.params.floor, runs.weights.T))
     return floor + (runs.error - floor) * np.exp(problem.residuals + noise)
 
 

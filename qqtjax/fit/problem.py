@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from qqtjax.errors import InputError
+from qqtjax.fit.candidates import scan_length
 from qqtjax.fit.diagnose import linearised
 from qqtjax.fit.fitting import checked_importance
 from qqtjax.fit.objective import Data, Objective, gather
@@ -27,6 +28,7 @@ class Problem(NamedTuple):
         objective: what was minimised.
         data: the checkpoints.
         x: `[F]` the coordinates of the fit.
+        params: the law's parameters there.
         residuals: `[M]` predicted minus measured there, on the scale that was fitted (error, or log excess error).
         slopes: `[M, F]` their derivative in the coordinates.
     """
@@ -35,8 +37,14 @@ class Problem(NamedTuple):
     objective: Objective
     data: Data
     x: np.ndarray
+    params: Any
     residuals: np.ndarray
     slopes: np.ndarray
+
+
+def refitted_by(problem: Problem, runs: Runs) -> Objective:
+    """The objective as many fits at once minimise it: by a scan of their own length where that is short."""
+    return problem.objective._replace(max_epochs=scan_length(problem.space, runs))
 
 
 def problem_of(fitted: FittedLaw, runs: Runs, importance: np.ndarray | None = None) -> Problem:
@@ -76,10 +84,10 @@ def problem_of(fitted: FittedLaw, runs: Runs, importance: np.ndarray | None = No
         run, drawn = gather(runs)
         run, fixed = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (run, space.fixed))
         data = Data(run, drawn, np.asarray(runs.error, np.float64), checked_importance(runs, importance), fixed)
-        _, each, slopes = jax.tree.map(np.asarray, linearised(objective, x, data))
+        params, each, slopes = jax.tree.map(np.asarray, linearised(objective, x, data))
     if not settings["log"] and np.max(np.abs(each - info.residuals)) > SAME:
         raise InputError("these are not the runs that were fitted: their residuals differ from those of the fit")
-    return Problem(space, objective, data, x, each, slopes)
+    return Problem(space, objective, data, x, params, each, slopes)
 
 
 def space_of(fitted: FittedLaw, runs: Runs) -> Space:
