@@ -14,39 +14,18 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import record
 from benchmarks.bakeoff import page, tables
 from benchmarks.bakeoff.attempts import log
-from benchmarks.bakeoff.permutation import Test, permutation_test
-from qqtjax.bakeoff import Bakeoff, bakeoff, default_contestants
-from qqtjax.bakeoff.baselines import BASELINES
+from benchmarks.bakeoff.scoring import PERMUTATIONS, run
+from qqtjax.bakeoff import Bakeoff
 from qqtjax.plain import to_plain
 
-PERMUTATIONS = 999
 # Tables by how long they take, the longest first, so that two processes end together.
 LONGEST = ("slimpajama", "regmix", "mixinglaws 3Mix", "word-CLIP C", "word-CLIP R", "word-CLIP V", "datablations")
-
-
-class Done(NamedTuple):
-    """One table's results."""
-
-    table: tables.Table
-    results: tuple[Bakeoff, ...]
-    tests: dict[str, Test]
-    seconds: float
-
-
-def run(table: tables.Table, seed: int) -> Done:
-    """Every split of one table."""
-    began = time.perf_counter()
-    laws = (*default_contestants(), *BASELINES)
-    results = tuple(bakeoff(table.runs, laws, split, seed=seed) for split in table.splits)
-    tests = permutation_test(table.runs, PERMUTATIONS, seed) if table.name == "datablations" else {}
-    return Done(table, results, tests, time.perf_counter() - began)
 
 
 def main() -> None:
