@@ -245,10 +245,9 @@ class _Curves:
         boxes = np.tile(np.stack([self.low, self.high]), (count, 1, 1))
         boxes[np.arange(count), :, held] = value[:, None]
         weight = np.asarray(self.problem.data.importance)
-        rows = (np.broadcast_to(each, (count, len(weight))) for each in (self.runs.error, weight))
-        space = self.problem.space
+        errors, weights = (np.broadcast_to(each, (count, len(weight))) for each in (self.runs.error, weight))
         candidates = Candidates(
-            self.runs, self.objective_of, space, *rows, boxes, starts, lambda version, start: begins[version, start]
+            self.runs, self.objective_of, self.problem.space, errors, weights, boxes, starts, lambda *lane: begins[lane]
         )
         # Of one width, so that a handful of points compiles nothing of its own.
         found = solved([candidates], width=WIDTH)[0]
