@@ -46,12 +46,13 @@ def main() -> None:
         for each in waiting:
             found = each.result()
             done[found.table.name] = found
-            print(f"{found.table.name}: {found.seconds:.0f} s", flush=True)
+            print(f"{found.table.name}: {found.seconds:.0f} s, {found.processor:.0f} s of processor", flush=True)
     seconds = time.perf_counter() - began
+    processor = sum(each.processor for each in done.values())
     ordered = [done[each.name] for each in wanted]
-    sections, figures = [], {"seconds": seconds, "tables": {}}
-    for table, results, tests, took in ordered:
-        figures["tables"][table.name] = {"seconds": took}
+    sections, figures = [], {"seconds": seconds, "processor_seconds": processor, "tables": {}}
+    for table, results, tests, took, used in ordered:
+        figures["tables"][table.name] = {"seconds": took, "processor_seconds": used}
         for result in results:
             log(table.name, result, asked.why)
             sections.append(page.section(table.name, table.about, result, table.marks.get(result.split, {})))
@@ -70,7 +71,7 @@ def main() -> None:
         if table.name == "openclip":
             (each_run,) = (result for result in results if result.split == "runs:each")
             sections.append(page.capacity_section(each_run, architectures(table, each_run)))
-    text = page.whole([(each.table, each.results) for each in ordered], sections, seconds, asked.seed)
+    text = page.whole([(each.table, each.results) for each in ordered], sections, (seconds, processor), asked.seed)
     if asked.only:
         print(text)
     else:

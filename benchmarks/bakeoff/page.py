@@ -16,13 +16,15 @@ HEAD = (
 )
 
 
-def whole(done: Sequence[tuple[Table, Sequence[Bakeoff]]], sections: Sequence[str], seconds: float, seed: int) -> str:
+def whole(
+    done: Sequence[tuple[Table, Sequence[Bakeoff]]], sections: Sequence[str], seconds: tuple[float, float], seed: int
+) -> str:
     """The whole page.
 
     Args:
         done: the tables with their results.
         sections: the page's sections.
-        seconds: that all of it took.
+        seconds: that all of it took, by the clock and of processor time.
         seed: of the splits.
     """
     columns = [(table.name, result) for table, results in done for result in results]
@@ -40,7 +42,7 @@ def whole(done: Sequence[tuple[Table, Sequence[Bakeoff]]], sections: Sequence[st
         "",
         "Which law predicts runs that it was not fitted on. What is held out, how laws are fitted and what is chosen "
         "by inner folds: `benchmarks/PROTOCOL.md`; every attempt: `benchmarks/bakeoff/attempts.csv`. "
-        f"Seed {seed}; {seconds:.0f} s in all, two tables at a time.",
+        f"Seed {seed}; {seconds[0]:.0f} s by the clock, two tables at a time, {seconds[1]:.0f} s of processor time.",
         "",
         "Held-out mean absolute error over that of the closest law of the split; a dash: the law cannot express the "
         "table, or was left out (reasons below).",

@@ -13,7 +13,7 @@ from qqtjax.laws import chinchilla, data_constrained, utility_capacity
 from qqtjax.laws.fitted import evaluate
 from qqtjax.runs import Runs
 
-LIMIT, STARTS = 8.0, 4
+LIMIT, STARTS = 8.0, 2
 BLIND = Model(chinchilla)
 LAWS = {
     "data_constrained": Model(data_constrained),

@@ -71,6 +71,7 @@ def default_contestants() -> tuple[Contestant, ...]:
         utility_capacity.name: (
             Model(utility_capacity),
             Model(utility_capacity, fixed=exposure),
+            Model(utility_capacity, free=("utility_growth", "half_life_growth")),
             Model(utility_capacity, fixed=exposure, free=("utility_growth", "half_life_growth")),
         ),
         complementary.name: (Model(complementary), Model(complementary, fixed=exposure)),

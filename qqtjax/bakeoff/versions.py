@@ -19,7 +19,7 @@ from qqtjax.runs import Runs
 # Lanes of a block, whatever the number of versions: so that inner and outer fits are one compiled program.
 WIDTH = 32
 # A start that needs more is left where it is.
-ITERATIONS = 200
+ITERATIONS = 100
 
 
 class Version(NamedTuple):
