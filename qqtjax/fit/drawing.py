@@ -1,0 +1,70 @@
+"""The one door to draws: parameters that a fit leaves open, by whichever method."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from qqtjax.fit.bootstrap import ResidualBootstrap, RunBootstrap, WildBootstrap, bootstrap
+from qqtjax.fit.posterior import posterior
+from qqtjax.laws import FittedLaw
+from qqtjax.laws.draws import Draws
+from qqtjax.runs import Runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """Bayes' rule with weak priors, see `fit.posterior`.
+
+    Attributes:
+        chains: of the sampler.
+        warmup: steps of each that are not kept.
+    """
+
+    chains: int = 4
+    warmup: int = 300
+
+
+Method = ResidualBootstrap | WildBootstrap | RunBootstrap | Posterior
+
+
+def draw(
+    fitted: FittedLaw,
+    runs: Runs,
+    count: int = 1000,
+    method: Method | None = None,
+    *,
+    seed: int = 0,
+    importance: np.ndarray | None = None,
+) -> Draws:
+    """Draw parameters that a fit leaves open; mixes, sweeps and plans take the draws in place of the fit.
+
+    Args:
+        fitted: a fit.
+        runs: the table that was fitted.
+        count: S >= 1 draws.
+        method: `ResidualBootstrap()` (default), `WildBootstrap()`, `RunBootstrap()` or `Posterior()`. Where every pool
+            has several runs, `by=Unit.RUN` of a bootstrap takes the noise between runs in.
+        seed: of the random numbers; the same seed gives the same bytes.
+        importance: `[M]` weights of the checkpoints, if the fit was given any.
+
+    Returns:
+        `Draws`.
+
+    Raises:
+        InputError: as the method, see `fit.bootstrap` and `fit.posterior`.
+        MissingExtraError: `Posterior` without the posterior extra.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C", roles=("single",))
+        >>> draws = draw(qqt.fit(runs), runs, 200, WildBootstrap())
+        >>> errors = draws.predict({"C00": 0.5, "C20": 0.5}, 80e3)
+        >>> errors.shape, draws.method
+        ((200,), 'wild bootstrap of checkpoints')
+    """
+    if isinstance(method, Posterior):
+        settings = dataclasses.asdict(method)
+        return posterior(fitted, runs, count, seed=seed, importance=importance, **settings)
+    return bootstrap(fitted, runs, method, count, seed=seed, importance=importance)
