@@ -7,6 +7,9 @@ from qqtjax.mix.certify import certify as certify
 from qqtjax.mix.constraints import Constraints as Constraints
 from qqtjax.mix.constraints import Group as Group
 from qqtjax.mix.entry import entry_budgets as entry_budgets
+from qqtjax.mix.objectives import CVaR as CVaR
+from qqtjax.mix.objectives import Mean as Mean
+from qqtjax.mix.objectives import Worst as Worst
 from qqtjax.mix.optimize import optimize_mix as optimize_mix
 from qqtjax.mix.optimum import best_error as best_error
 from qqtjax.mix.optimum import best_weights as best_weights
@@ -19,6 +22,7 @@ from qqtjax.mix.result import Certificate as Certificate
 from qqtjax.mix.result import Mix as Mix
 from qqtjax.mix.result import Mixes as Mixes
 from qqtjax.mix.result import RunnerUp as RunnerUp
+from qqtjax.mix.robust import robust_mix as robust_mix
 from qqtjax.mix.schedule import Schedule as Schedule
 from qqtjax.mix.schedule import predict_schedule as predict_schedule
 from qqtjax.mix.schedule import schedule_error as schedule_error

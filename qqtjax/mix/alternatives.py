@@ -16,6 +16,7 @@ from qqtjax.laws.law import Law
 from qqtjax.mix.combined import combine, epochs_at, scanned_to, values_at
 from qqtjax.mix.feasible import TOLERANCE, Feasible, violation
 from qqtjax.mix.filters import quality_order, union_name
+from qqtjax.mix.objectives import weighted
 from qqtjax.mix.result import RunnerUp
 from qqtjax.mix.separable import separable_terms, subset, total
 from qqtjax.runs import Pools
@@ -128,7 +129,7 @@ def any_errors(
 
     Laws that scan go as far as the first mix for those with no more epochs than it.
     """
-    each = combine(laws, samples_seen, feasible, None, True, before)._replace(worst_case=True)
+    each = combine(laws, samples_seen, feasible, None, True, before)._replace(judging=weighted(None, len(laws)))
     return values_at(scanned_to(each, float(epochs_at(each, rows[0]))), rows)
 
 

@@ -2,6 +2,8 @@
 
     J(w) = sum_m q_m y_m(w)  or  max_m q_m y_m(w),   + kappa sum_i w_i log(w_i / r_i) + rho sum_i |w_i - r_i|
 
+or, of the errors of many draws of the parameters, a tail (`mix.objectives`) in place of the largest.
+
 The errors y_m are smooth in the weights except where a pool ends an epoch, (e_i + n w_i) / N_i whole, and the last
 penalty has a kink at w_i = r_i. All these kinks lie across single pools and add up to first order, so that the slopes
 on both sides, pool by pool, tell what every small move does.
@@ -27,6 +29,7 @@ from qqtjax.laws.power import power
 from qqtjax.laws.repetition import bucket
 from qqtjax.laws.utility import utility
 from qqtjax.mix.feasible import Feasible
+from qqtjax.mix.objectives import Judging, weighted
 from qqtjax.runs import Run
 
 # A weight so close to a kink, relative to itself, lies on it; its slopes are taken so far on either side.
@@ -43,12 +46,13 @@ class Combined(NamedTuple):
         laws: M laws.
         lengths: their static `max_epochs`, None where nothing is scanned; points of more epochs are evaluated by a
             longer scan.
-        params: their parameters, float64.
+        params: their parameters, float64, every leaf with a leading axis of draws; M errors in all.
         sizes: `[P]` N_i.
         samples_seen: n.
         seen_before: `[P]` e_i, or None.
         metric_weights: `[M]` q_m.
-        worst_case: the largest error instead of their sum.
+        judging: how the q_m y_m become one number, or None for their sum.
+        least: `[M]` what is subtracted from each y_m first: 0, or the least that it can be, for regrets.
         reference: `[P]` r_i, ones without penalties.
         kl: kappa.
         l1: rho.
@@ -61,14 +65,15 @@ class Combined(NamedTuple):
     samples_seen: float
     seen_before: np.ndarray | None
     metric_weights: np.ndarray
-    worst_case: bool
+    judging: Judging | None
+    least: np.ndarray
     reference: np.ndarray
     kl: float
     l1: float
 
 
 class Local(NamedTuple):
-    """The objective around one point, without the entropy penalty; R rows, of which the largest counts.
+    """The objective around one point, without the entropy penalty; R rows: one, or all that are judged together.
 
     Attributes:
         point: `[P]` the weights, those that lie next to a kink set on it.
@@ -92,8 +97,13 @@ def combine(
     metric_weights: np.ndarray | None,
     worst_case: bool,
     seen_before: np.ndarray | None,
+    drawn: Judging | None = None,
+    least: np.ndarray | None = None,
 ) -> Combined:
     """One objective of several laws and the penalties of the constraints.
+
+    With `drawn` the laws' parameters have a leading axis of draws, and it says how all their errors become one number,
+    each less its own of `least` where that is given.
 
     Raises:
         InputError: laws of other pools than the first or than the constraints; metric weights that are not M finite
@@ -106,6 +116,7 @@ def combine(
     if feasible.names != pools.names or feasible.samples_seen != samples_seen:
         raise InputError("constraints are bound to other pools or another budget: bind them to those of the laws")
     given = np.ones(len(fitteds)) if metric_weights is None else np.asarray(metric_weights, np.float64)
+    judging = drawn or (weighted(None, len(fitteds)) if worst_case and len(fitteds) > 1 else None)
     if given.shape != (len(fitteds),) or not np.all(np.isfinite(given)) or np.any(given < 0) or not np.any(given > 0):
         raise InputError(f"metric weights {given.tolist()}: expected {len(fitteds)} finite numbers >= 0, one above 0")
     before = None if seen_before is None else np.asarray(seen_before, np.float64)
@@ -119,12 +130,16 @@ def combine(
             None if each.law in (power, effective_samples) else length_for(each.law, each.params, most)
             for each in fitteds
         ),
-        params=tuple(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), each.params) for each in fitteds),
+        params=tuple(
+            jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[... if drawn else None], each.params)
+            for each in fitteds
+        ),
         sizes=np.asarray(pools.sizes, np.float64),
         samples_seen=float(samples_seen),
         seen_before=before,
-        metric_weights=given,
-        worst_case=worst_case and len(fitteds) > 1,
+        metric_weights=given if drawn is None else drawn.most if drawn.fixed else np.ones(len(drawn.most)),
+        judging=None if judging is None or judging.fixed else judging,
+        least=np.zeros(len(fitteds if drawn is None else drawn.most)) if least is None else least,
         reference=penalties[0][0] if penalties else np.ones(len(pools)),
         kl=feasible.kl_penalty[1] if feasible.kl_penalty else 0.0,
         l1=feasible.l1_penalty[1] if feasible.l1_penalty else 0.0,
@@ -158,7 +173,11 @@ def law_errors(
 ) -> Array:
     """`[M]` predicted errors at weights `[P]`; traceable."""
     run = Run(weights=weights, sizes=sizes, samples_seen=samples_seen, seen_before=before)
-    return jnp.stack([law(each, run, length) for law, each, length in zip(laws, params, lengths, strict=True)])
+
+    def drawn(law: Law, length: int | None, each: Any) -> Array:
+        return jax.vmap(lambda own: law(own, run, length))(each)
+
+    return jnp.concatenate(list(map(drawn, laws, lengths, params)))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -167,7 +186,7 @@ def _errors_and_slopes(
 ) -> tuple[Array, Array]:
     def one(weights: Array) -> tuple[Array, Array]:
         errors, pull = jax.vjp(partial(law_errors, laws, lengths, params, sizes, seen, before), weights)
-        return errors, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(laws), dtype=errors.dtype))
+        return errors, jax.vmap(lambda row: pull(row)[0])(jnp.eye(len(errors), dtype=errors.dtype))
 
     return jax.vmap(one)(points)
 
@@ -186,11 +205,11 @@ def epochs_at(combined: Combined, points: np.ndarray) -> np.ndarray:
 
 
 def work_of(combined: Combined, epochs: float) -> float:
-    """What one evaluation of so many epochs takes: pools times the steps of the longest scan; 0 without scans."""
-    width = len(combined.sizes)
+    """What one evaluation of so many epochs takes: pools x draws x steps of the longest scan; 0 without scans."""
+    width, draws = len(combined.sizes), len(combined.metric_weights) / len(combined.laws)
     scans = zip(combined.laws, combined.lengths, strict=True)
     steps = [bucket(epochs) * (width if law == effective_data else 1) for law, length in scans if length is not None]
-    return float(width * max(steps, default=0))
+    return float(width * draws * max(steps, default=0))
 
 
 def scanned_to(combined: Combined, epochs: float) -> Combined:
@@ -227,8 +246,8 @@ def _long_enough(combined: Combined, points: np.ndarray) -> Combined:
 
 def _rows(combined: Combined, errors: np.ndarray) -> np.ndarray:
     """`[B, R]` of errors `[B, M]`: the q_m y_m, or their sum."""
-    each = errors * combined.metric_weights
-    return each if combined.worst_case else each.sum(1, keepdims=True)
+    each = (errors - combined.least) * combined.metric_weights
+    return each.sum(1, keepdims=True) if combined.judging is None else each
 
 
 def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,11 +257,11 @@ def rows_at(combined: Combined, points: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     own = _long_enough(combined, points)
     if work_of(own, float(np.max(epochs_at(own, points)))) > MOST_SLOPED:
-        count = len(combined.laws) if combined.worst_case else 1
+        count = 1 if combined.judging is None else len(combined.metric_weights)
         return np.full((len(points), count), np.nan), np.full((len(points), count, points.shape[1]), np.nan)
     errors, slopes = _evaluated(_errors_and_slopes, own, points, FEW if len(points) <= FEW else MANY)
     slopes = slopes * combined.metric_weights[:, None]
-    return _rows(combined, errors), slopes if combined.worst_case else slopes.sum(1, keepdims=True)
+    return _rows(combined, errors), slopes.sum(1, keepdims=True) if combined.judging is None else slopes
 
 
 def values_at(combined: Combined, points: np.ndarray) -> np.ndarray:
@@ -251,12 +270,17 @@ def values_at(combined: Combined, points: np.ndarray) -> np.ndarray:
     lengths = [each for each in combined.lengths if each is not None]
     beyond = epochs > lengths[0] * (1 + ON_KINK) if lengths else np.zeros(len(points), bool)
     within = np.array([work_of(combined, each) <= MOST_VALUED for each in epochs])
-    found = np.full((len(points), len(combined.laws) if combined.worst_case else 1), np.nan)
+    found = np.full((len(points), 1 if combined.judging is None else len(combined.metric_weights)), np.nan)
     for chosen in (~beyond & within, beyond & within):
         if np.any(chosen):
             own = _long_enough(combined, points[chosen])
             found[chosen] = _rows(combined, _evaluated(_errors, own, points[chosen], MANY)[0])
     return found
+
+
+def judged(combined: Combined, rows: np.ndarray) -> np.ndarray:
+    """`[B]` rows `[B, R]` as one number each."""
+    return rows[:, 0] if combined.judging is None else np.array([combined.judging.of(each) for each in rows])
 
 
 def penalty(combined: Combined, points: np.ndarray) -> np.ndarray:
@@ -268,7 +292,7 @@ def penalty(combined: Combined, points: np.ndarray) -> np.ndarray:
 
 def objective(combined: Combined, points: np.ndarray) -> np.ndarray:
     """`[B]` J at points `[B, P]`; inf where it is not a number."""
-    found = values_at(combined, points).max(1) + penalty(combined, points)
+    found = judged(combined, values_at(combined, points)) + penalty(combined, points)
     return np.where(np.isnan(found), np.inf, found)
 
 

@@ -12,8 +12,19 @@ from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.repetition import SMALLEST_BUCKET
 from qqtjax.mix.collisions import refuse_empty
-from qqtjax.mix.combined import Combined, combine, epochs_at, is_convex, objective, scanned_to, values_at, work_of
+from qqtjax.mix.combined import (
+    Combined,
+    combine,
+    epochs_at,
+    is_convex,
+    judged,
+    objective,
+    scanned_to,
+    values_at,
+    work_of,
+)
 from qqtjax.mix.feasible import TOLERANCE, Feasible, violation
+from qqtjax.mix.objectives import Judging
 from qqtjax.mix.scanned import LAST_SEARCH, RAISED, Effort, binds, effort, first_limit, held_to, start_limit
 from qqtjax.mix.sequential import descend_from, roomy
 from qqtjax.mix.settling import repaired, settle
@@ -64,6 +75,8 @@ def descend(
     seen_before: ArrayLike | None = None,
     starts: ArrayLike | None = None,
     seed: int = 0,
+    drawn: Judging | None = None,
+    least: np.ndarray | None = None,
 ) -> Descended:
     """Weights that minimise the error of one law or several, of any kind, under any constraints.
 
@@ -84,6 +97,9 @@ def descend(
         seen_before: `[P]` samples e_i of earlier training, or None.
         starts: `[S, P]` weights to start from beside the others.
         seed: of the random starts.
+        drawn: how the errors of all draws become one number, where the laws' parameters have a leading axis of draws;
+            in place of `metric_weights` and `worst_case`.
+        least: `[M]` what is subtracted from the error of each draw, or None.
 
     Raises:
         InputError: nothing satisfies the constraints; laws, constraints, weights or starts that do not fit together.
@@ -104,7 +120,7 @@ def descend(
         raise InputError("no laws: expected at least one")
     weighed = None if metric_weights is None else np.asarray(metric_weights, np.float64)
     before = None if seen_before is None else np.asarray(seen_before, np.float64)
-    combined = combine(laws, float(samples_seen), feasible, weighed, worst_case, before)
+    combined = combine(laws, float(samples_seen), feasible, weighed, worst_case, before, drawn, least)
     refuse_empty(feasible)
     width = len(feasible.low)
     given = np.zeros((0, width)) if starts is None else np.asarray(starts, np.float64)
@@ -137,7 +153,7 @@ def descend(
         limit *= RAISED
     if many and not searched:
         less = samples_seen / SMALLER
-        weighing = {"metric_weights": metric_weights, "worst_case": worst_case}
+        weighing = {"metric_weights": metric_weights, "worst_case": worst_case, "drawn": drawn, "least": least}
         of_less = descend(
             fitted, less, feasible.at(less), **weighing, seen_before=seen_before, starts=starts, seed=seed
         )
@@ -147,7 +163,7 @@ def descend(
     convex = is_convex(combined)
     return Descended(
         weights=weights,
-        error=float(values_at(combined, weights[None]).max()),
+        error=float(judged(combined, values_at(combined, weights[None]))[0]),
         objective=float(objective(combined, weights[None])[0]),
         residual=residual(combined, feasible, weights),
         proof=GLOBAL if convex else LOCAL,

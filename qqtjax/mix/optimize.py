@@ -157,6 +157,15 @@ def _one_of(
     return _one(laws, factors, sizes, float(budgets[tuple(places)]), asked, before, starts, seed)
 
 
+def notes_on(laws: Mapping[str, FittedLaw], weights: np.ndarray, budget: float, before: np.ndarray | None) -> list[str]:
+    """What to know about predictions of a mix `[P]`: below the scale, epochs below it, how far they extrapolate."""
+    pools = next(iter(laws.values())).pools
+    total = budget + (0.0 if before is None else float(before.sum()))
+    notes = [text for text in (_scale_warning(laws, total), _short_epochs(laws, pools, weights)) if text]
+    beyond = dict.fromkeys(each.extrapolation(weights, budget) for each in laws.values())
+    return [*notes, *(f"extrapolates: {text}" for text in beyond if text)]
+
+
 def _scale_warning(laws: Mapping[str, FittedLaw], seen: float) -> str:
     scales = [scale for each in laws.values() if (scale := tie_of_pools(each.params))]
     if not scales or seen >= max(scales):
@@ -185,13 +194,7 @@ def _answer(
         rows = np.concatenate([weights[None], others.rows()])
         errors = any_errors(list(laws.values()), budget, feasible, before, rows)
     together = errors.max(axis=1) if factors is None else errors @ factors
-    total = budget + (0.0 if before is None else float(before.sum()))
-    notes = [text for text in (_scale_warning(laws, total), _short_epochs(laws, pools, weights)) if text]
-    notes += [
-        f"extrapolates: {text}"
-        for text in dict.fromkeys(each.extrapolation(weights, budget) for each in laws.values())
-        if text
-    ]
+    notes = notes_on(laws, weights, budget, before)
     if not solved.certificate.searched:
         notes.append(str(solved.certificate))
         warnings.warn(notes[-1], QQTWarning, stacklevel=4)

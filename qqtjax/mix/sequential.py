@@ -22,7 +22,9 @@ def descend_from(combined: Combined, feasible: Feasible, start: np.ndarray) -> n
         feasible: the constraints.
         start: `[P]` weights, which need not be feasible.
     """
-    several, count = combined.worst_case, len(start)
+    count = len(start)
+    # Of a tail SLSQP sees the slopes of the rows that are in it; what that leaves rough, the finish does.
+    several = combined.judging is not None and bool(np.all(combined.judging.most >= combined.judging.total))
     rows, _ = rows_at(combined, start[None])
     begin = np.append(start, rows.max()) if several else start
     held: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
@@ -46,8 +48,9 @@ def descend_from(combined: Combined, feasible: Feasible, start: np.ndarray) -> n
             slope[-1] = 1.0
             return value + x[-1], slope
         values, slopes = at(x)
-        slope[:count] += slopes[0]
-        return value + values[0], slope
+        shares = np.ones(1) if combined.judging is None else combined.judging.worst(values)
+        slope[:count] += shares @ slopes
+        return value + shares @ values, slope
 
     constraints = _limits(feasible, len(begin), None, None)
     if feasible.l1:

@@ -32,6 +32,7 @@ PROBE = 1e-6  # by which weights are moved for second derivatives
 NARROW = 4e-6  # epochs shorter than this share are looked past
 SHORTER = 0.25 ** np.arange(5)
 SMALL = 1e-6  # weights that an entropy rules alone
+PARTLY = 1e-9  # of its limit: a share so near to it is at it
 MET = 1e-12  # by which results may miss a limit
 
 
@@ -140,8 +141,10 @@ def _newton_moves(combined: Combined, feasible: Feasible, local: Local, move: Mo
     curved = _curvature(combined, local, move, free, (low_end, high_end, side))
     slope = move.shares @ slopes + _entropy_slope(combined, point)
     equations = [move.active]
-    if len(local.values) > 1:
-        rows = np.flatnonzero(move.shares > 0)
+    if combined.judging is not None:
+        # Rows that are in the tail in part, not as a whole, stay level.
+        rows = np.flatnonzero((move.shares > 0) & (move.shares < combined.judging.most * (1 - PARTLY)))
+        rows = rows if len(rows) else np.flatnonzero(move.shares > 0)[:1]
         first = rows[0]
         equations.append(
             np.column_stack([local.values[first] - local.values[rows[1:]], slopes[rows[1:]] - slopes[first]])

@@ -58,6 +58,7 @@ def minimise(
     floors: np.ndarray,
     judging: Judging,
     feasible: Feasible,
+    start: np.ndarray | None = None,
 ) -> Minimised:
     """Weights of the least objective, with a lower bound; both in the unit of the error.
 
@@ -66,6 +67,7 @@ def minimise(
         floors: `[M, P]` d_m.
         judging: how the errors become one number.
         feasible: constraints and penalties; known to be satisfiable.
+        start: `[P]` weights whose tangents come first, or None for even ones.
 
     Raises:
         QQTError: as in `programme.solve`.
@@ -86,7 +88,7 @@ def minimise(
         )
         return solve(parts, excess * (1 - np.log(excess)), judging, feasible, weights)
 
-    settled = below(np.full(floors.shape[1], 1 / floors.shape[1]))
+    settled = below(np.full(floors.shape[1], 1 / floors.shape[1]) if start is None else start)
     weights, bound = settled.weights, settled.bound
     reached = objective(weights)
     for _ in range(ROUNDS):

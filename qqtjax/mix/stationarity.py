@@ -2,7 +2,7 @@
 
 Around the weights w, with slopes g- and g+ on both sides of every pool, the model of a move v - w = p - q is
 
-    model(v) = max_r  value_r + g+_r p - g-_r q,   p, q >= 0
+    model(v) = J of the rows  value_r + g+_r p - g-_r q,   p, q >= 0
 
 and the residual is how far its least value over the feasible v lies below J(w). Entropies, in limits and penalty, are
 replaced by tangents, sum_i (log(t_i / r_i) + 1) v_i - t_i, which lie below them. Where J is convex the model lies
@@ -29,7 +29,7 @@ class Move(NamedTuple):
         least: the model's least value.
         step: `[P]` v - w.
         held: `[P]` is the pool kept where it is by a bound or by the kink that it lies on.
-        shares: `[R]` multipliers of the rows of the objective, which sum to 1.
+        shares: `[R]` multipliers of the rows of the objective, which sum to 1, or 1 for the only row.
         entropy_prices: `[E]` multipliers of the limits on entropies, error a nat.
         active: `[A, 1 + P]` equations `coefficients . step = first` that hold at the move: sum, rows and entropies.
         distance: is the limit on the summed absolute difference active.
@@ -101,8 +101,11 @@ def best_move(
     point, count = local.point, len(local.point)
     unit = 1.0 if radius is None else radius
     limit = np.inf if radius is None else 1.0
-    several, l1 = len(local.values) > 1, feasible.l1 is not None
-    width = 2 * count + several + count * l1
+    judging, l1 = combined.judging, feasible.l1 is not None
+    several = judging is not None
+    tail = np.flatnonzero(judging.most < judging.total) if judging is not None else np.zeros(0, int)
+    level = 2 * count + count * l1  # where t and the u_r of C t + sum_r c_r u_r, row_r <= t + u_r, begin
+    width = level + several + len(tail)
     logs = np.log(tangents)
     divergence, base = _tangent(combined.reference, logs, tangents, point)
     cost = np.zeros(width)
@@ -122,28 +125,29 @@ def best_move(
     for each, (slope, value) in zip(feasible.entropies, touching, strict=True):
         add(slope[None], np.array([each.most - value]))
     linear = sum(len(each) for each in blocks)
-    if several:
-        top = local.values.max()
-        offset += top
+    if judging is not None:
+        top = judging.of(local.values) / judging.total
+        offset += judging.total * top
         block = np.hstack([local.right, -local.left, np.zeros((len(local.values), width - 2 * count))])
-        block[:, 2 * count] = -1.0
+        block[:, level], block[tail, level + 1 + np.arange(len(tail))] = -1.0, -1.0
         blocks.append(block)
         limits.append((top - local.values) / unit)
-        cost[2 * count] = 1.0
+        cost[level], cost[level + 1 :] = judging.total, judging.most[tail]
     else:
         cost[:count] += local.right[0]
         cost[count : 2 * count] -= local.left[0]
     if l1:
         reference, most = feasible.l1  # type: ignore[misc]
         away, side = np.abs(point - reference), np.eye(count)
-        gap = np.zeros((count, int(several)))
-        blocks += [np.hstack([side, -side, gap, -side]), np.hstack([-side, side, gap, -side])]
+        rest = np.zeros((count, width - level))
+        blocks += [np.hstack([side, -side, -side, rest]), np.hstack([-side, side, -side, rest])]
         limits += [(away - (point - reference)) / unit, (away + (point - reference)) / unit]
-        blocks.append(np.concatenate([np.zeros(width - count), np.ones(count)])[None])
+        blocks.append(np.concatenate([np.zeros(2 * count), np.ones(count), rest[0]])[None])
         limits.append(np.array([max(most - away.sum(), 0.0) / unit]))
     sums = np.concatenate([np.ones(count), -np.ones(count), np.zeros(width - 2 * count)])
     missing = 1.0 - point.sum()
     bounds = np.full((width, 2), (-np.inf, np.inf))
+    bounds[level + several :, 0] = 0.0
     bounds[:count] = np.column_stack([np.zeros(count), np.minimum(np.maximum(feasible.high - point, 0) / unit, limit)])
     bounds[count : 2 * count] = np.column_stack(
         [np.zeros(count), np.minimum(np.maximum(point - feasible.low, 0) / unit, limit)]
@@ -225,7 +229,7 @@ def _residual(combined: Combined, feasible: Feasible, weights: np.ndarray, local
     if not (np.all(np.isfinite(local.left)) and np.all(np.isfinite(local.right)) and np.isfinite(value)):
         return np.inf
     linear = feasible.l1 is None and not feasible.entropies and not len(feasible.rows)
-    if linear and combined.kl == 0 and len(local.values) == 1:
+    if linear and combined.kl == 0 and combined.judging is None:
         fall, _ = box_fall(local.left[0], local.right[0], local.point, feasible.low, feasible.high)
         return max(0.0, float(value - local.values[0] + fall))
     tangents = np.maximum(weights, LEAST_WEIGHT)

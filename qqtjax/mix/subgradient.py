@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from qqtjax.mix.combined import LEAST_WEIGHT, Combined, law_errors
+from qqtjax.mix.objectives import Judging, weighted
 
 FIRST_STEP, LAST_STEP = 0.3, 1e-7
 STARTS_AT_ONCE = 8
@@ -72,12 +73,13 @@ def search(
         weights, values = _search(
             combined.laws,
             combined.lengths,
-            combined.worst_case,
+            combined.judging is not None,
             combined.params,
             combined.sizes,
             combined.samples_seen,
             combined.seen_before,
-            combined.metric_weights,
+            (combined.metric_weights, combined.least),
+            combined.judging or weighted(combined.metric_weights, len(combined.metric_weights)),
             (combined.reference, combined.kl, combined.l1),
             low,
             high,
@@ -87,16 +89,25 @@ def search(
         return np.asarray(weights)[:count], np.asarray(values)[:count]
 
 
+def _judged(judging: Judging, costs: Array) -> Array:
+    """`Judging.of` for arrays that JAX traces; its slope is that of the costs that count."""
+    order = jnp.argsort(-costs)
+    most = jnp.asarray(judging.most)[order]
+    spent = jnp.concatenate([jnp.zeros(1, costs.dtype), jnp.cumsum(most)[:-1]])
+    return jnp.sum(jnp.clip(judging.total - spent, 0.0, most) * costs[order])
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _search(
     laws: tuple,
     lengths: tuple,
-    worst_case: bool,
+    several: bool,
     params: tuple[Any, ...],
     sizes: Array,
     seen: Array,
     before: Array | None,
-    metric_weights: Array,
+    weighing: tuple[Array, Array],
+    judging: Judging,
     penalties: tuple[Array, Array, Array],
     low: Array,
     high: Array,
@@ -104,13 +115,14 @@ def _search(
     steps: Array,
 ) -> tuple[Array, Array]:
     reference, kl, l1 = penalties
+    factors, least_errors = weighing
     low, high = jnp.asarray(low), jnp.asarray(high)
 
     def value(weights: Array) -> Array:
-        each = metric_weights * law_errors(laws, lengths, params, sizes, seen, before, weights)
+        each = factors * (law_errors(laws, lengths, params, sizes, seen, before, weights) - least_errors)
         logs = jnp.log(jnp.maximum(weights, LEAST_WEIGHT) / jnp.where(reference > 0, reference, 1.0))
         added = kl * jnp.sum(weights * logs) + l1 * jnp.sum(jnp.abs(weights - reference))
-        return (jnp.max(each) if worst_case else jnp.sum(each)) + added
+        return (_judged(judging, each) if several else jnp.sum(each)) + added
 
     def best_from(start: Array) -> tuple[Array, Array]:
         def step(t: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
