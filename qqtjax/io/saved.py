@@ -15,7 +15,7 @@ import numpy as np
 from qqtjax import laws
 from qqtjax.errors import InputError
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen
-from qqtjax.laws.fitted import Spread
+from qqtjax.laws.fitted import Pooled, Spread
 from qqtjax.plain import to_plain
 from qqtjax.runs import Pools
 
@@ -139,6 +139,7 @@ def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
                 "standard_errors": _params(law, info["standard_errors"]),
                 "residuals": _array(info["residuals"]),
                 "spread": _spread(law, info.get("spread")),
+                "pooled": _pooled(info.get("pooled")),
                 **{key: tuple(info[key]) for key in ("bounds_hit", "unidentified", "warnings")},
             }
         )
@@ -160,6 +161,12 @@ def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
         source=saved["source"],
         metric=str(saved["metric"]),
     )
+
+
+def _pooled(plain: dict[str, Any] | None) -> Pooled | None:
+    if plain is None:
+        return None
+    return Pooled(**{**plain, "shrinkage": {name: tuple(each) for name, each in plain["shrinkage"].items()}})
 
 
 def _spread(law: Law, plain: dict[str, Any] | None) -> Spread | None:

@@ -59,6 +59,30 @@ class Spread:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Pooled:
+    """What a pooled fit found of pools at large; coordinates are logarithms where the law searches in them.
+
+    Attributes:
+        spread: `{field: s}` standard deviation across pools, in the field's coordinate.
+        centre: `{field: value}` of a typical pool (at the mean covariate), in the field's own unit.
+        slope: `{field: c}` change of the coordinate a unit of the covariate; empty without one.
+        slope_error: `{field: standard deviation of c}`.
+        shrinkage: `{field: [P]}` share of each pool's estimate that does not come from its own data: 0 where it
+            stands alone, 1 - 1 / P where all pools count as one.
+        noise: sigma, standard deviation of the error of a checkpoint.
+        effective: how many equally weighted points of the posterior this rests on.
+    """
+
+    spread: dict[str, float]
+    centre: dict[str, float]
+    slope: dict[str, float]
+    slope_error: dict[str, float]
+    shrinkage: dict[str, tuple[float, ...]]
+    noise: float
+    effective: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Diagnostics:
     """What a fit says about itself.
 
@@ -77,6 +101,7 @@ class Diagnostics:
         residuals: `[M]` predicted minus measured error of the fitted checkpoints, in the table's order.
         settings: what was asked for (loss, target, solver, seed, fixed, ...), for the record.
         spread: their joint uncertainty, as far as the standard errors go; None where there are none.
+        pooled: what a pooled fit found of pools at large; None for other fits.
     """
 
     converged: bool
@@ -93,6 +118,7 @@ class Diagnostics:
     residuals: np.ndarray
     settings: dict[str, Any]
     spread: Spread | None = None
+    pooled: Pooled | None = None
 
 
 def length_for(law: Law, params: Any, run: Run) -> int | None:

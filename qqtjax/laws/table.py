@@ -59,8 +59,23 @@ def fitted_table(fitted: Any) -> str:
         f"{fitted.seen.checkpoints} checkpoints of {fitted.seen.runs} runs; rmse {info.rmse:.3g}, mean absolute "
         f"error {info.mae:.3g}"
     )
-    lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} starts agree")
+    if info.pooled is None:
+        lines.append(f"status: {info.reason}; {info.agreeing} of {info.starts} starts agree")
+    else:
+        lines += [*pooled_lines(info.pooled), f"status: {info.reason}"]
     notes = [f"bound hit: {line}" for line in info.bounds_hit]
     notes += [f"not identified: {line}" for line in info.unidentified]
     notes += [f"warning: {line}" for line in info.warnings]
     return "\n".join([*lines, *(textwrap.fill(note, 80, subsequent_indent="  ") for note in notes)])
+
+
+def pooled_lines(pooled: Any) -> list[str]:
+    """What a pooled fit found of pools at large, and how far each pool was drawn to the others."""
+    lines = []
+    for name, spread in pooled.spread.items():
+        line = f"{name} over pools: typical {_number(pooled.centre[name])}, spread {_number(spread, 2)}"
+        if name in pooled.slope:
+            line += f", covariate {_number(pooled.slope[name], 3)} +- {_number(pooled.slope_error[name], 2)}"
+        shares = " ".join(f"{share:.0%}" for share in pooled.shrinkage[name])
+        lines.append(textwrap.fill(f"{line}; not from a pool's own data: {shares}", 80, subsequent_indent="  "))
+    return [*lines, f"noise of a checkpoint: {_number(pooled.noise, 2)}"]
