@@ -14,7 +14,7 @@ from jax import tree_util
 from scipy import optimize
 
 import qqtjax as qqt
-from qqtjax.bakeoff import Baseline, bakeoff, load_bakeoff, parse_split, stack
+from qqtjax.bakeoff import Baseline, bakeoff, ensemble, load_bakeoff, parse_split, stack
 from qqtjax.bakeoff.baselines import BASELINES
 from qqtjax.bakeoff.contestants import default_contestants, entered, reason_against
 from qqtjax.bakeoff.paired import difference
@@ -121,6 +121,16 @@ def test_a_result_comes_back_from_its_file(result, tmp_path):
     path.write_text("{}")
     with pytest.raises(InputError, match="expected a result of qqt bakeoff"):
         load_bakeoff(path)
+
+
+@pytest.mark.slow
+def test_stacked_laws_are_ready_for_a_robust_plan(runs, result):
+    fits = ensemble(result, runs, metric="m0", starts=4)
+    weights = dict(zip((each.law.name for each in fits), fits.values(), strict=True))
+    assert sum(fits.values()) == pytest.approx(1)
+    assert weights["effective_samples"] > 0.8
+    with pytest.raises(InputError, match="expected one of m0, m1"):
+        ensemble(result, runs)
 
 
 def test_one_size_of_model_is_not_another():

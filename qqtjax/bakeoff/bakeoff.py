@@ -70,8 +70,8 @@ class _Table(NamedTuple):
 class _Entry(NamedTuple):
     """What a contestant predicted; N = K T outer fits in the order of `_Table.pairs`.
 
-    `outer` is `[N, M]`, `inner` `[N, J, M]`, both NaN where nothing is predicted; `robust` `[N]` is where the Huber
-    loss was chosen.
+    `outer` is `[N, M]`, `inner` `[N, J, M]`, both NaN where nothing is predicted; `models` are those that the inner
+    folds chose, none of a baseline.
     """
 
     name: str
@@ -79,7 +79,7 @@ class _Entry(NamedTuple):
     inner: np.ndarray
     converged: np.ndarray
     agreeing: np.ndarray
-    robust: np.ndarray
+    models: tuple[Model, ...] = ()
     parameters: int = 0
     apart: bool = False
     seconds: float = 0.0
@@ -198,7 +198,7 @@ def _from_law(contestant: Contestant, table: _Table) -> _Entry | str:
         guesses[chosen, np.arange(slots)],
         end.converged,
         end.agreeing,
-        np.array([models[i].huber is not None for i in chosen]),
+        tuple(models[i] for i in chosen),
         parameters=len(space[int(np.bincount(chosen).argmax())]),
         apart=sizes is not None,
     )
@@ -230,7 +230,7 @@ def _from_baseline(baseline: Baseline, table: _Table) -> _Entry | str:
     if not np.all(np.isfinite(outer.predicted[_held(table)])):
         return "predicts something that is not finite"
     guesses = inner.predicted.reshape(slots, parts, len(table.runs))
-    return _Entry(baseline.name, outer.predicted, guesses, outer.converged, outer.agreeing, np.zeros(slots, bool))
+    return _Entry(baseline.name, outer.predicted, guesses, outer.converged, outer.agreeing)
 
 
 def _held(table: _Table) -> np.ndarray:
@@ -271,7 +271,7 @@ def _stacked(entries: Sequence[_Entry], table: _Table) -> tuple[_Entry, dict[str
     guess = np.einsum("nl,lnjm->njm", weights, used)
     guess = np.where(np.array([table.inner[fold] for fold, _ in table.pairs]), guess, np.nan)
     slots = len(table.pairs)
-    entry = _Entry(STACKED, mean, guess, np.ones(slots, bool), np.ones(slots), np.zeros(slots, bool))
+    entry = _Entry(STACKED, mean, guess, np.ones(slots, bool), np.ones(slots))
     by_target = np.array([target for _, target in table.pairs])
     shown = {
         metric: {
@@ -298,12 +298,16 @@ def _result(
     option, cell = runs.source, cells(runs)
     measured = {metric: table.errors[target][rows] for target, metric in enumerate(table.metrics)}
     predicted: dict[str, dict[str, np.ndarray]] = {metric: {} for metric in table.metrics}
+    models: dict[str, dict[str, Model]] = {metric: {} for metric in table.metrics}
     scores = []
     of_target = np.array([target for _, target in table.pairs])
     for entry in entries:
         misses, inner_mae = _inner_misses(entry.inner, table), _inner_mae(entry.inner, table)
         for target, metric in enumerate(table.metrics):
             slots = np.flatnonzero(of_target == target)
+            used = [entry.models[slot] for slot in slots] if entry.models else []
+            if used:
+                models[metric][entry.name] = max(used, key=used.count)
             guess = np.nansum(np.where(np.isnan(entry.outer[slots]), 0.0, entry.outer[slots]), axis=0)[rows]
             predicted[metric][entry.name] = guess
             wide = np.zeros(len(table.runs))
@@ -325,7 +329,7 @@ def _result(
                     parameters=entry.parameters,
                     converged=float(np.mean(entry.converged[slots])),
                     agreeing=float(np.mean(entry.agreeing[slots])),
-                    huber=float(np.mean(entry.robust[slots])),
+                    huber=float(np.mean([model.huber is not None for model in used])) if used else 0.0,
                     apart=entry.apart,
                     seconds=entry.seconds,
                 )
@@ -344,4 +348,5 @@ def _result(
         measured=measured,
         predicted=predicted,
         settings={"starts": table.starts, "inner_starts": INNER_STARTS, "huber_share": HUBER_SHARE},
+        models=models,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from qqtjax.bakeoff.paired import Difference, difference
 from qqtjax.errors import InputError
+from qqtjax.fit.model import Model
 from qqtjax.plain import to_plain
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Bakeoff:
         measured: `{metric: [H]}`.
         predicted: `{metric: {law: [H]}}`.
         settings: what else was asked for.
+        models: `{metric: {law: how most of its outer fits were fitted}}`; not kept in files.
     """
 
     split: str
@@ -93,6 +95,7 @@ class Bakeoff:
     measured: dict[str, np.ndarray]
     predicted: dict[str, dict[str, np.ndarray]]
     settings: dict[str, Any]
+    models: dict[str, dict[str, Model]] = dataclasses.field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -145,6 +148,7 @@ class Bakeoff:
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data."""
         document = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del document["models"]
         document["scores"] = [each._asdict() for each in self.scores]
         document["differences"] = [self.difference(law, self.laws[0])._asdict() for law in self.laws[1:]]
         return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **to_plain(document)}
