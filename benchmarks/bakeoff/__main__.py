@@ -1,6 +1,6 @@
 """Laws against each other on every public table, and on the word-CLIP runs that come with qqtjax.
 
-    QQTJAX_DATA=... python -m benchmarks.bakeoff [--why "what this run is for"] [--seed 1] [--only datablations]
+    QQTJAX_DATA=... python -m benchmarks.bakeoff [--why "..."] [--seed 1] [--only datablations] [--work FOLDER]
 
 Two tables at a time, in processes of their own; about a core each. Without QQTJAX_DATA: the word-CLIP runs alone. A run
 of everything writes `results/bakeoff.{md,json}`; every run adds to `attempts.csv`.
@@ -24,8 +24,8 @@ from benchmarks.bakeoff.scoring import PERMUTATIONS, run
 from qqtjax.bakeoff import Bakeoff
 from qqtjax.plain import to_plain
 
-# Tables by how long they take, the longest first, so that two processes end together.
-LONGEST = ("slimpajama", "regmix", "mixinglaws 3Mix", "word-CLIP C", "word-CLIP R", "word-CLIP V", "datablations")
+# The tables that take longest first, so that two processes end together.
+LONGEST = ("datablations", "slimpajama", "regmix", "mixinglaws 3Mix", "mixinglaws 2Mix", "openclip")
 
 
 def main() -> None:
@@ -34,14 +34,17 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--why", default="")
     options.add_argument("--only", nargs="*", default=(), help="names of tables; nothing is written but the log")
+    options.add_argument("--work", type=Path, help="folder that keeps finished tables, to go on from")
     asked = options.parse_args()
     folder = os.environ.get("QQTJAX_DATA")
     wanted = (*(tables.public(Path(folder)) if folder else ()), *tables.embedded())
     wanted = [each for each in wanted if not asked.only or each.name in asked.only]
+    if asked.work:
+        asked.work.mkdir(parents=True, exist_ok=True)
     first = sorted(wanted, key=lambda each: LONGEST.index(each.name) if each.name in LONGEST else len(LONGEST))
     began = time.perf_counter()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(run, table, asked.seed) for table in first]
+        waiting = [pool.submit(run, table, asked.seed, asked.work) for table in first]
         done = {}
         for each in waiting:
             found = each.result()

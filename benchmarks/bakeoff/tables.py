@@ -26,6 +26,7 @@ class Table(NamedTuple):
         about: which rows, in words.
         marks: `{split: {who: mean absolute error}}` known beforehand, and what to aim at.
         starts: of each outer fit.
+        huber: is a Huber loss tried too.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Table(NamedTuple):
     about: str
     marks: Mapping[str, Mapping[str, float]] = {}
     starts: int = 8
+    huber: bool = True
 
 
 def measured(
@@ -156,7 +158,7 @@ def slimpajama(folder: Path) -> Table:
     }
     about = "the last three quarters of the checkpoints; rows without one of the losses left out"
     made = _fresh(table, table.tokens.to_numpy(), runs, table.params.to_numpy())
-    return Table("slimpajama", made, ("mixtures:.2",), about, marks, starts=4)
+    return Table("slimpajama", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
 
 
 def mixinglaws(folder: Path, pools: int) -> Table:
@@ -183,7 +185,7 @@ def mixinglaws(folder: Path, pools: int) -> Table:
         }
     }
     about = "all rows with all losses, very early steps too"
-    return Table("mixinglaws 3Mix", made, ("mixtures:.2",), about, marks, starts=4)
+    return Table("mixinglaws 3Mix", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
 
 
 def regmix(folder: Path) -> Table:
@@ -206,7 +208,7 @@ def regmix(folder: Path) -> Table:
             "aim, github": 0.09,
         }
     }
-    return Table("regmix", made, ("runs:test*",), "all rows; 3 of 13 targets", marks, starts=4)
+    return Table("regmix", made, ("runs:test*",), "all rows; 3 of 13 targets", marks, starts=4, huber=False)
 
 
 def overtraining(folder: Path) -> Table:

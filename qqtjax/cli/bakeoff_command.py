@@ -36,6 +36,9 @@ def bakeoff(
     level: Annotated[
         str, o.option(group=SCORING, metavar="SHARE", help="Nominal coverage of the intervals.", show_default=True)
     ] = "0.9",
+    squares: Annotated[
+        bool, o.option("--squares", group=SCORING, help="Least squares only, no Huber loss: half the time.")
+    ] = False,
     starts: o.Starts = 8,
     format: o.Format = None,
     value: o.Value = None,
@@ -69,7 +72,7 @@ def bakeoff(
     with out.progress(2 + len(wanted)) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)
-        result = compare(table, wanted, kind, seed=seed, starts=starts, level=share, progress=say)
+        result = compare(table, wanted, kind, seed=seed, starts=starts, level=share, huber=not squares, progress=say)
     return out.finish(result.to_dict(), lambda: str(result), output, json)
 
 
