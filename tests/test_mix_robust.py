@@ -157,6 +157,7 @@ def test_weights_of_laws_are_probabilities(three):
 
 def test_regrets_leave_out_what_no_mix_can_change(three):
     own = optimize_mix(three.fitted, BUDGET, draws=three.params)
+    assert isinstance(own, qqt.Mixes)
     mean, regret = (robust_mix(three, BUDGET, Mean(), regret=each) for each in (False, True))
     assert np.allclose(mean.weights, regret.weights, atol=1e-7)
     assert np.isclose(regret.error, mean.error - own.error.mean(), rtol=1e-9)

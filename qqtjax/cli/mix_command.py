@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from qqtjax.cli import mix_limits as m
+from qqtjax.cli import mix_robust as r
 from qqtjax.cli import options as o
 from qqtjax.cli import output as out
 from qqtjax.cli import words
@@ -22,6 +23,7 @@ EXAMPLES = """Examples:
   qqt mix fit.json --budget 32M,128M,640M --group text=web+books:0.2..0.6
   qqt mix fit.json --budget 640M --reference mix.json --max-l1 .2
   qqt mix imagenet.json vtab.json --budget 640M --metric-weight vtab=2
+  qqt mix fit.json --budget 640M --robust cvar --level .9 --draws 500
   qqt mix --published datacomp-tmars --budget 640M --prices
   qqt mix --published datacomp-tmars --budget 640M --schedule 16"""
 QUESTION, METRICS = "Question", "Several metrics"
@@ -89,6 +91,11 @@ def mix(
     worst_case: Annotated[
         bool, o.option("--worst-case", group=METRICS, help="The lowest possible worst error instead of a sum.")
     ] = False,
+    robust: r.Kind = None,
+    level: r.Level = None,
+    draws: r.Count = None,
+    regret: r.Regret = False,
+    law_weight: r.LawWeights = None,
     published: o.Published = None,
     law: o.PublishedLaw = None,
     output: o.Output = None,
@@ -110,10 +117,14 @@ def mix(
     several = {"--metric-weight": bool(metric_weight), "--worst-case": worst_case}
     for name in (name for name, used in several.items() if used and len(fits or ()) < 2):
         raise InputError(f"{name}: needs two or more fits, one a metric")
+    r.check_options(robust, level, draws, regret, law_weight)
+    if robust is not None:
+        _alone("--robust", [name for name, used in several.items() if used] + (["--prices"] if prices else []))
     many_fits = ["several fits"] if len(fits or ()) > 1 else []
+    doubted = ["--robust"] if robust is not None else []
     before = ["--seen-before"] if seen_before else []
     if schedule is not None:
-        _alone("--schedule", [*limits.given(), *before, *(["--prices"] if prices else []), *many_fits])
+        _alone("--schedule", [*limits.given(), *before, *doubted, *(["--prices"] if prices else []), *many_fits])
     if prices:
         _alone("--prices", [*before, *many_fits])
     out.check_writable(output)
@@ -126,6 +137,10 @@ def mix(
         asked = limits.settings(names)
         if schedule is not None:
             document, parts = _scheduled(first, budgets, schedule, say)
+        elif robust is not None:
+            asked = {"seen_before": _counts(seen_before, names), **asked}
+            found = r.robust_mixes(laws, budgets, robust, level, draws, regret, law_weight, seed, asked, say)
+            document, parts = _shown(found)
         else:
             question = {
                 "seen_before": _counts(seen_before, names),
@@ -189,7 +204,6 @@ def _mixed(
     """The document and the parts of the text: the best weights at each budget."""
     from qqtjax.mix.constraints import Constraints
     from qqtjax.mix.optimize import optimize_mix
-    from qqtjax.mix.text import mixes_text
     from qqtjax.text import show_count
 
     worth = []
@@ -201,13 +215,22 @@ def _mixed(
     for seen in budgets:
         say(f"finding the best mix at {show_count(seen)} samples")
         mixes.append(optimize_mix(laws, seen, **question, **asked))
-    rows = [each.to_dict() for each in mixes]
-    parts: list[Callable[[], str]] = [lambda: str(mixes[0]) if len(mixes) == 1 else mixes_text(mixes)]
+    document, parts = _shown(mixes)
+    rows = document["mixes"]
     for row, each in zip(rows, worth, strict=False):
         row["prices"] = each
         at = f"{show_count(row['samples_seen'])} samples: " if len(rows) > 1 else ""
         parts.append(lambda row=row, at=at: at + prices_text(row["prices"], row))
-    return {"mixes": rows}, parts
+    return document, parts
+
+
+def _shown(mixes: list[Any]) -> tuple[dict[str, Any], list[Callable[[], str]]]:
+    """The document and the parts of the text of mixes at one budget or several."""
+    from qqtjax.mix.text import mixes_text
+
+    return {"mixes": [each.to_dict() for each in mixes]}, [
+        lambda: str(mixes[0]) if len(mixes) == 1 else mixes_text(mixes)
+    ]
 
 
 def _scheduled(

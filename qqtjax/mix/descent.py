@@ -126,18 +126,18 @@ def descend(
     given = np.zeros((0, width)) if starts is None else np.asarray(starts, np.float64)
     if given.ndim != 2 or given.shape[1] != width or not np.all(np.isfinite(given)):
         raise InputError(f"starts of shape {given.shape}: expected [S, {width}] finite weights")
-    least = first_limit(combined, feasible)
-    if np.isfinite(least):
-        combined = scanned_to(combined, least)
+    fewest = first_limit(combined, feasible)
+    if np.isfinite(fewest):
+        combined = scanned_to(combined, fewest)
     begin = np.concatenate([given, _own_starts(combined, width, seed)])
     options = _feasible_starts(feasible, begin, roomy(feasible))
     options = np.concatenate([given[[violation(feasible, each) <= TOLERANCE for each in given]], options])
     values = objective(combined, options)
-    limit = start_limit(combined, least, options[int(np.argmin(values))])
+    limit = start_limit(combined, fewest, options[int(np.argmin(values))])
     searched, agreeing = False, 1
     # Where the least limit on epochs leaves hardly any room there is nothing to search.
-    many = SMALLEST_BUCKET < least < np.inf
-    while not many or work_of(combined, least * RAISED) <= LAST_SEARCH:
+    many = SMALLEST_BUCKET < fewest < np.inf
+    while not many or work_of(combined, fewest * RAISED) <= LAST_SEARCH:
         epochs = min(limit, float(epochs_at(combined, feasible.high)))
         work = work_of(combined, epochs)
         if work > LAST_SEARCH:

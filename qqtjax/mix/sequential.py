@@ -50,7 +50,7 @@ def descend_from(combined: Combined, feasible: Feasible, start: np.ndarray) -> n
         values, slopes = at(x)
         shares = np.ones(1) if combined.judging is None else combined.judging.worst(values)
         slope[:count] += shares @ slopes
-        return value + shares @ values, slope
+        return value + float(shares @ values), slope
 
     constraints = _limits(feasible, len(begin), None, None)
     if feasible.l1:
