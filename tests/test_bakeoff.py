@@ -317,6 +317,10 @@ def test_the_command_says_who_is_closest(capsys, tmp_path):
     assert "Held out: samples_seen>100k" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert load_bakeoff(target).laws == ("linear",)
+    drawn = tmp_path / "laws.svg"
+    main(["bakeoff", "wordclip-C", "--laws", "linear", "--split", "samples_seen>100k", "--figure", str(drawn)])
+    assert "linear" in capsys.readouterr().out
+    assert drawn.read_text().startswith("<?xml")
     with pytest.raises(SystemExit) as ended:
         main(["bakeoff", "wordclip-C", "--laws", "powr"])
     assert ended.value.code == 2

@@ -10,7 +10,7 @@ from qqtjax.cli import words
 from qqtjax.errors import InputError
 
 EXAMPLES = """Examples:
-  qqt bakeoff runs.csv --split "epochs>8"
+  qqt bakeoff runs.csv --split "epochs>8" --figure laws.png
   qqt bakeoff runs.csv --laws utility,effective_samples,power --split mixtures:.2
   qqt bakeoff wordclip-C --laws all,baselines --split "samples_seen>80k" --json
 Splits (quote the >): epochs>8, samples_seen>22B, model_size>1B hold out what is
@@ -49,6 +49,9 @@ def bakeoff(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    figure: Annotated[
+        str | None, o.option(group=o.OUTPUT, metavar="FILE", help="Draw it too: .png, .pdf or .svg.")
+    ] = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -60,6 +63,7 @@ def bakeoff(
     """
     from qqtjax.bakeoff import bakeoff as compare
     from qqtjax.bakeoff import parse_split
+    from qqtjax.plot.save import check_figure_name, new_figure
 
     with words.naming("--split"):
         kind = parse_split(split)
@@ -68,11 +72,18 @@ def bakeoff(
     if not share < 1:
         raise InputError(f"--level: {level}, expected a share below 1")
     out.check_writable(output)
+    if figure is not None:
+        check_figure_name(figure)
+        new_figure(1, 1)  # is there matplotlib
     reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
     with out.progress(2 + len(wanted)) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)
         result = compare(table, wanted, kind, seed=seed, starts=starts, level=share, huber=not squares, progress=say)
+    if figure is not None:
+        from qqtjax.plot import bakeoff_figure, save_figure
+
+        save_figure(bakeoff_figure(result), figure)
     return out.finish(result.to_dict(), lambda: str(result), output, json)
 
 
