@@ -13,11 +13,14 @@ from scipy.optimize import least_squares
 from scipy.stats import multivariate_normal
 
 import qqtjax as qqt
+from qqtjax.fit.bootstrap import WildBootstrap
+from qqtjax.fit.drawing import draw
 from qqtjax.fit.hierarchy import Given, Population, latents, precision
 from qqtjax.fit.importance import sample
 from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import search_space
-from qqtjax.fit.pooling import Pooling, fit_pooled, fit_pooled_many
+from qqtjax.fit.pooled_problem import Pooling
+from qqtjax.fit.pooling import fit_pooled, fit_pooled_many
 from qqtjax.laws import Law, UtilityParams
 from qqtjax.laws.fitted import evaluate
 from qqtjax.laws.law import Range
@@ -262,6 +265,22 @@ def test_draws_of_a_pooled_fit_spread_as_its_posterior(pooled: qqt.FittedLaw):
     errors = pooled.diagnostics.standard_errors
     wanted = errors.utility / np.abs(pooled.params.utility)
     np.testing.assert_allclose(np.std(np.log(-drawn.utility), axis=0), wanted, rtol=0.1)
+
+
+def test_posterior_draws_of_a_pooled_fit_follow_its_curves(three: Runs, pooled: qqt.FittedLaw):
+    """Every draw fits the checkpoints to about the noise, though scale, floor and b trade off along a curve."""
+    drawn = draw(pooled, three, 256, seed=1)
+    again = draw(pooled, three, 256, seed=1)
+    assert np.array_equal(drawn.params.half_life, again.params.half_life)
+    misses = drawn.predict(three.weights, three.samples_seen) - three.error
+    assert np.median(np.sqrt(np.mean(misses**2, axis=1))) < 1.5e-3
+    wide = np.std(np.log(drawn.params.scale)) / (pooled.diagnostics.standard_errors.scale / pooled.params.scale)
+    assert 0.5 < wide < 1.5
+    assert any("run-to-run noise" in note for note in drawn.notes)
+    with pytest.raises(qqt.InputError, match="own posterior"):
+        draw(pooled, three, 10, WildBootstrap())
+    with pytest.raises(qqt.InputError, match="not the runs that were fitted"):
+        draw(pooled, dataclasses.replace(three, error=three.error + 0.01), 10)
 
 
 def test_the_same_seed_gives_the_same_bytes_alone_and_side_by_side(three: Runs, pooled: qqt.FittedLaw):

@@ -6,7 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from qqtjax.errors import InputError
 from qqtjax.fit.bootstrap import ResidualBootstrap, RunBootstrap, WildBootstrap, bootstrap
+from qqtjax.fit.pooled_draws import pooled_draws
 from qqtjax.fit.posterior import posterior
 from qqtjax.laws import FittedLaw
 from qqtjax.laws.draws import Draws
@@ -45,7 +47,8 @@ def draw(
         runs: the table that was fitted.
         count: S >= 1 draws.
         method: `ResidualBootstrap()` (default), `WildBootstrap()`, `RunBootstrap()` or `Posterior()`. Where every pool
-            has several runs, `by=Unit.RUN` of a bootstrap takes the noise between runs in.
+            has several runs, `by=Unit.RUN` of a bootstrap takes the noise between runs in. A pooled fit has its own
+            posterior (`fit.pooled_draws`) and takes no method.
         seed: of the random numbers; the same seed gives the same bytes.
         importance: `[M]` weights of the checkpoints, if the fit was given any.
 
@@ -53,7 +56,7 @@ def draw(
         `Draws`.
 
     Raises:
-        InputError: as the method, see `fit.bootstrap` and `fit.posterior`.
+        InputError: as the method, see `fit.bootstrap` and `fit.posterior`; a method for a pooled fit.
         MissingExtraError: `Posterior` without the posterior extra.
 
     Example:
@@ -64,6 +67,10 @@ def draw(
         >>> errors.shape, draws.method
         ((200,), 'wild bootstrap of checkpoints')
     """
+    if fitted.diagnostics is not None and fitted.diagnostics.pooled is not None:
+        if method is not None:
+            raise InputError("a pooled fit is drawn from its own posterior: expected no method")
+        return pooled_draws(fitted, runs, count, seed=seed, importance=importance)
     if isinstance(method, Posterior):
         settings = dataclasses.asdict(method)
         return posterior(fitted, runs, count, seed=seed, importance=importance, **settings)
