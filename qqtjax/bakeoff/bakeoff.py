@@ -209,10 +209,11 @@ def _from_law(contestant: Contestant, table: _Table) -> _Entry | str:
 def _told_apart_without_repeats(models: tuple[Model, ...]) -> tuple[Model, ...]:
     """Without the candidates that differ from another in the wear of repeats only."""
     wear = {"dilution", "half_life_growth"}
-    found: dict[object, Model] = {}
+    found: dict[str, Model] = {}
     for model in models:
-        rest = frozenset(set(model.fixed or {}) - wear), frozenset(set(model.free) - wear), model.log, model.huber
-        found.setdefault(rest, model)
+        fixed = {name: value for name, value in (model.fixed or {}).items() if name not in wear}
+        rest = model._replace(fixed=fixed, free=tuple(name for name in model.free if name not in wear))
+        found.setdefault(repr(rest), model)
     return tuple(found.values())
 
 

@@ -11,7 +11,7 @@ from qqtjax.errors import InputError
 
 EXAMPLES = """Examples:
   qqt bakeoff runs.csv --split "epochs>8" --figure laws.png
-  qqt bakeoff runs.csv --laws utility,effective_samples,power --split mixtures:.2
+  qqt bakeoff runs.csv --laws utility,effective_samples --split mixtures:.2
   qqt bakeoff wordclip-C --laws all,baselines --split "samples_seen>80k" --json
 Splits (quote the >): epochs>8, samples_seen>22B, model_size>1B hold out what is
 above; mixtures:.2, runs:.2, random:.2 a share, whole; runs:each every run in
