@@ -91,8 +91,8 @@ def _error(truth: Truths, weights: Array, samples_seen: Array, max_epochs: int |
         decay_shape=None if max_epochs is None else truth.decay_shape,
     )
     run = Run(weights=weights, sizes=jnp.full(POOLS, SIZE), samples_seen=samples_seen)
-    pairs = 0.5 * (1.0 - jnp.sum(weights**2))
-    return truth.floor + (utility(params, run, max_epochs) - truth.floor) * jnp.exp(-truth.interaction * pairs)
+    pairs, floor = 0.5 * (1.0 - jnp.sum(weights**2)), jnp.asarray(truth.floor)
+    return floor + (utility(params, run, max_epochs) - floor) * jnp.exp(-truth.interaction * pairs)
 
 
 @partial(jax.jit, static_argnums=3)
