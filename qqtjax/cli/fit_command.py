@@ -7,12 +7,17 @@ from typing import Annotated, Any
 from qqtjax.cli import options as o
 from qqtjax.cli import output as out
 from qqtjax.cli import words
+from qqtjax.cli.fit_draws import Drawing
+from qqtjax.cli.fit_pooling import Pooled
 from qqtjax.errors import InputError
 
+DRAWING, POOLING = "Uncertainty", "Pools with few checkpoints"
 EXAMPLES = """Examples:
   qqt fit runs.csv -o fit.json
   qqt fit runs.csv --free dilution --fix floor=0.1 --bounds half_life=1:30
-  qqt fit wordclip-C --law effective_data --json"""
+  qqt fit wordclip-C --law effective_data --json
+  qqt fit few.csv --pooling --covariate top10=.31,top20=.29,top30=.28
+  qqt fit runs.csv --draws 1000 --method wild --save-draws draws.npz"""
 
 
 def fit(
@@ -44,6 +49,37 @@ def fit(
     ] = None,
     solver: Annotated[str, o.option(group=o.FITTING, metavar="NAME", help="lm (the default), adam or lbfgs.")] = "lm",
     starts: o.Starts = 64,
+    draws: Annotated[
+        int | None,
+        o.option(group=DRAWING, metavar="N", min=1, max=1_000_000, help="Draw parameters; intervals are added."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        o.option(group=DRAWING, metavar="NAME", help="residual (the default), wild, runs or posterior."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        o.option(
+            group=DRAWING,
+            metavar="UNIT",
+            help="Draw whole run, redraw or seed; by default runs where every pool has several, else checkpoints.",
+        ),
+    ] = None,
+    level: Annotated[
+        str | None, o.option(group=DRAWING, metavar="SHARE", help="Level of the intervals: .95 by default.")
+    ] = None,
+    save_draws: Annotated[
+        str | None,
+        o.option("--save-draws", group=DRAWING, metavar="FILE", help="Write the draws as npz, for load_draws."),
+    ] = None,
+    pooling: Annotated[
+        bool,
+        o.option("--pooling", group=POOLING, help="Pools with one to three checkpoints borrow from each other."),
+    ] = False,
+    covariate: Annotated[
+        str | None,
+        o.option(group=POOLING, metavar="POOL=SCORE,..", help="Scores that the pools' parameters may follow."),
+    ] = None,
     format: o.Format = None,
     value: o.Value = None,
     pools: o.PoolSizes = None,
@@ -64,6 +100,7 @@ def fit(
     """
     from qqtjax.fit import LBFGS, Adam, LevenbergMarquardt, fit_metrics
     from qqtjax.io.saved import fit_to_dict
+    from qqtjax.laws.intervals import intervals_table
 
     solvers = {"lm": LevenbergMarquardt, "adam": Adam, "lbfgs": LBFGS}
     chosen = o.law_named(law)
@@ -78,23 +115,41 @@ def fit(
         "starts": starts,
         "seed": seed,
     }
+    drawing = Drawing(draws, method, by, level, save_draws)
+    drawing.check()
+    pooled = Pooled(pooling, covariate, {"log": log, "huber": huber is not None, "solver": solver != "lm"})
+    pooled.check()
     out.check_writable(output)
+    out.check_writable(save_draws, "--save-draws")
     reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
-    with out.progress(2) as say:
+    with out.progress(3) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)
         several = len(table.metric_names) > 1
-        if output is not None and several:
+        if several and (output, draws) != (None, None):
+            option = "-o" if draws is None else "--draws"
             raise InputError(
-                f"-o: {len(table.metric_names)} metrics ({', '.join(table.metric_names)}); choose one with "
+                f"{option}: {len(table.metric_names)} metrics ({', '.join(table.metric_names)}); choose one with "
                 "--metric or average with --tasks"
             )
         say(f"fitting law {chosen.name} to {len(table)} checkpoints of {len(table.pools)} pools")
-        fits = fit_metrics(table, chosen, **settings)
+        fits = pooled.fit(table, chosen, settings) if pooling else fit_metrics(table, chosen, **settings)
+        drawn = None
+        if draws is not None:
+            say(f"drawing {draws} sets of parameters")
+            drawn = drawing.draw(next(iter(fits.values())), table, seed)
     documents = [fit_to_dict(each) for each in fits.values()]
+    if drawn is not None:
+        documents[0]["draws"] = drawing.document(drawn)
+        if save_draws is not None:
+            from qqtjax.io.saved_draws import save_draws as write_draws
+
+            write_draws(drawn, save_draws)
     together = {"schema": "qqtjax.fits", "schema_version": 1, "fits": documents}
 
     def shown() -> str:
+        if drawn is not None:
+            return f"{drawn.fitted}\n\n{intervals_table(drawn, drawing.share)}"
         if not several:
             return str(*fits.values())
         return "\n\n".join(f"metric {name}\n{each}" for name, each in fits.items())

@@ -19,6 +19,7 @@ from qqtjax.cli import (
     mix_command,
     plan_command,
     predict_command,
+    profile_command,
     sweep_command,
 )
 from qqtjax.cli.helping import Command, Group
@@ -51,6 +52,9 @@ app.command("plan", cls=Command, short_help="Which data to train on at each budg
     plan_command.plan
 )
 app.command("fit", cls=Command, short_help="Fit a law to measured runs.", epilog=fit_command.EXAMPLES)(fit_command.fit)
+app.command("profile", cls=Command, short_help="The interval of one parameter.", epilog=profile_command.EXAMPLES)(
+    profile_command.profile
+)
 app.command("predict", cls=Command, short_help="Predict the error of a mix of pools.", epilog=predict_command.EXAMPLES)(
     predict_command.predict
 )

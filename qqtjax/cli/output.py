@@ -27,7 +27,7 @@ def as_json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, allow_nan=False)
 
 
-def check_writable(path: str | None) -> None:
+def check_writable(path: str | None, option: str = "-o") -> None:
     """Find out before the work whether its result can be written.
 
     Raises:
@@ -36,15 +36,15 @@ def check_writable(path: str | None) -> None:
     if path is None or path == "-":
         return
     if not path.strip():
-        raise InputError("-o: empty, expected a file name, or - for standard output")
+        raise InputError(f"{option}: empty, expected a file name, or - for standard output")
     target = Path(path)
     if target.is_dir():
-        raise InputError(f"-o: {path} is a folder, expected a file name")
+        raise InputError(f"{option}: {path} is a folder, expected a file name")
     if not target.parent.is_dir():
-        raise InputError(f"-o: {path}: there is no folder {target.parent}")
+        raise InputError(f"{option}: {path}: there is no folder {target.parent}")
     place = target if target.exists() and not target.is_file() else target.parent
     if not os.access(place, os.W_OK):
-        raise InputError(f"-o: {path}: {place} cannot be written")
+        raise InputError(f"{option}: {path}: {place} cannot be written")
 
 
 def write_file(text: str, path: str) -> None:

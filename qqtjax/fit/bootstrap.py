@@ -86,7 +86,7 @@ def bootstrap(
     *,
     seed: int = 0,
     importance: np.ndarray | None = None,
-    starts: int = 2,
+    starts: int = 1,
 ) -> Draws:
     """Draw parameters by fitting the law again to measurements as they might have been.
 
@@ -97,7 +97,7 @@ def bootstrap(
         count: S >= 1 draws.
         seed: of the random numbers; the same seed gives the same bytes.
         importance: `[M]` weights of the checkpoints, if the fit was given any.
-        starts: of each draw: the estimate, and points two standard deviations away.
+        starts: of each draw: the estimate, and with more also points two standard deviations away.
 
     Returns:
         `Draws`.

@@ -72,10 +72,14 @@ def run_notes(runs: Runs, by: Unit | None) -> tuple[str, ...]:
         runs: the table.
         by: what they repeat as a whole; None: checkpoints, as if they were independent.
     """
-    labels = units_of(runs, Unit.RUN)
-    fewest = min(len(np.unique(labels[runs.source == source])) for source in np.unique(runs.source))
-    if fewest == 1:
+    if not several_runs(runs):
         return ("run-to-run noise is not known: some pools have one run",)
     if by is None:
         return ("run-to-run noise is left out: checkpoints of a run were taken as independent",)
     return ()
+
+
+def several_runs(runs: Runs) -> bool:
+    """Has everything that was trained on two training runs or more."""
+    labels = units_of(runs, Unit.RUN)
+    return all(len(np.unique(labels[runs.source == source])) > 1 for source in np.unique(runs.source))

@@ -56,7 +56,7 @@ def problem_of(fitted: FittedLaw, runs: Runs, importance: np.ndarray | None = No
         importance: `[M]` weights of the checkpoints, if the fit was given any.
 
     Raises:
-        InputError: published constants; other runs than those fitted; weights that the fit had and that are missing.
+        InputError: published constants; a pooled fit; other runs than those fitted; weights that the fit had and that are missing.
 
     Example:
         >>> import qqtjax as qqt
@@ -69,6 +69,8 @@ def problem_of(fitted: FittedLaw, runs: Runs, importance: np.ndarray | None = No
     info = fitted.diagnostics
     if info is None:
         raise InputError("these parameters were not fitted here: expected a fit of measured runs")
+    if info.pooled is not None:
+        raise InputError("a pooled fit, whose pools borrow from each other; expected a fit by the runs alone")
     if len(runs) != len(info.residuals) or runs.pools.names != fitted.pools.names:
         raise InputError(
             f"{len(runs)} checkpoints of pools {', '.join(runs.pools.names)}: expected the {len(info.residuals)} that "

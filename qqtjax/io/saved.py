@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from qqtjax import laws
 from qqtjax.errors import InputError
+from qqtjax.io.whole import write_whole
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen
 from qqtjax.laws.fitted import Pooled, Spread
 from qqtjax.plain import to_plain
@@ -32,27 +31,7 @@ def write_text(text: str, path: str | Path) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        # A device or a pipe is written to, never replaced.
-        target.write_text(text, encoding="utf-8")
-        return
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as problem:
-        raise InputError(f"{target}: cannot be written ({problem.strerror})") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except OSError as problem:
-        raise InputError(f"{target}: cannot be written ({problem.strerror})") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    write_whole(text.encode("utf-8"), path)
 
 
 def fit_to_dict(fitted: FittedLaw) -> dict[str, Any]:
@@ -113,14 +92,24 @@ def load_fit(path: str | Path, law: Law | None = None) -> FittedLaw:
             f"{name}: schema version {saved.get('schema_version')}, this version of qqtjax reads {SCHEMA_VERSION}"
         )
     try:
-        return _restore(saved, law)
+        return fit_from_dict(saved, law)
     except InputError as problem:
         raise InputError(f"{name}: {problem}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise InputError(f"{name}: a damaged fit ({problem}); write it again with qqt fit -o") from None
 
 
-def _restore(saved: dict[str, Any], law: Law | None) -> FittedLaw:
+def fit_from_dict(saved: dict[str, Any], law: Law | None = None) -> FittedLaw:
+    """A fitted law from the plain data of `fit_to_dict`.
+
+    Args:
+        saved: the data.
+        law: the law, if it is not one of qqtjax's own.
+
+    Raises:
+        InputError: a law that is not known, parameters that are not those of its pools.
+        KeyError, TypeError, ValueError, AttributeError: damaged data.
+    """
     if law is None:
         known = {each.name: each for each in laws.ALL}
         if saved["law"] not in known:
