@@ -13,6 +13,9 @@ Example:
 from qqtjax import laws as laws
 from qqtjax import mix as mix
 from qqtjax.cache import enable_compile_cache as enable_compile_cache
+from qqtjax.decide import crossover_set as crossover_set
+from qqtjax.decide import decide as decide
+from qqtjax.decide import near_best as near_best
 from qqtjax.errors import InputError as InputError
 from qqtjax.errors import MaxEpochsError as MaxEpochsError
 from qqtjax.errors import MissingExtraError as MissingExtraError
@@ -23,6 +26,7 @@ from qqtjax.fit import Adam as Adam
 from qqtjax.fit import LevenbergMarquardt as LevenbergMarquardt
 from qqtjax.fit import fit as fit
 from qqtjax.fit import fit_metrics as fit_metrics
+from qqtjax.fit.drawing import draw as draw
 from qqtjax.fit.many import Fits as Fits
 from qqtjax.fit.many import fit_laws as fit_laws
 from qqtjax.fit.many import fit_many as fit_many
@@ -33,6 +37,7 @@ from qqtjax.io.saved import save_fit as save_fit
 from qqtjax.io.tables import published as published
 from qqtjax.io.tables import wordclip as wordclip
 from qqtjax.laws import FittedLaw as FittedLaw
+from qqtjax.laws.draws import Draws as Draws
 from qqtjax.laws.draws import draw_params as draw_params
 from qqtjax.mix import Mix as Mix
 from qqtjax.mix import Mixes as Mixes

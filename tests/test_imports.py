@@ -33,13 +33,15 @@ ALLOWED = {
     "fit": LAWS | {"checks"},
     "mix": LAWS,
     "io": LAWS | {"fit"},
-    "plan": SOLVED,
+    "decide": SOLVED,
+    "plan": SOLVED | {"decide"},
+    "design": SOLVED | {"decide"},
     "sweep": LAWS | {"mix"},
-    "bakeoff": SOLVED | {"io"},
+    "bakeoff": SOLVED | {"io", "decide"},
     "pools": LAWS | {"mix"},
-    "plot": SOLVED | {"plan", "sweep", "bakeoff", "pools", "io"},
-    "report": SOLVED | {"plan", "sweep", "bakeoff", "pools", "io", "plot"},
-    "cli": SOLVED | {"plan", "sweep", "bakeoff", "pools", "io", "plot", "report", "cache"},
+    "plot": SOLVED | {"decide", "design", "plan", "sweep", "bakeoff", "pools", "io"},
+    "report": SOLVED | {"decide", "design", "plan", "sweep", "bakeoff", "pools", "io", "plot"},
+    "cli": SOLVED | {"decide", "design", "plan", "sweep", "bakeoff", "pools", "io", "plot", "report", "cache"},
 }
 
 

@@ -75,10 +75,14 @@ class Draws:
             sizes=np.broadcast_to(pools.sizes, rows.shape),
             samples_seen=np.broadcast_to(seen, shape).reshape(-1),
         )
+        count = len(rows)
+        # A power-of-two batch, so that a new number of runs rarely compiles anew.
+        extra = (1 << max(count - 1, 0).bit_length()) - count
+        run = jax.tree.map(lambda leaf: np.pad(leaf, [(0, extra)] + [(0, 0)] * (leaf.ndim - 1), mode="edge"), run)
         with jax.enable_x64(True):
             length = length_for(self.fitted.law, self.params, run)
             found = np.asarray(_predicted(self.fitted.law, self.params, run, length))
-        return found.reshape(len(self), *shape)
+        return found[:, :count].reshape(len(self), *shape)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
