@@ -20,14 +20,12 @@ from jax import Array
 
 import qqtjax as qqt
 from benchmarks import record
+from benchmarks.studies.truths import NOISE, POOLS, SIZE, draw_truths, table
 from qqtjax.laws import UtilityParams, utility
 from qqtjax.mix import CVaR, Mean
-from qqtjax.runs import Pools, Run, Runs
+from qqtjax.runs import Run
 
-POOLS, SIZE, EPOCHS, NOISE, BUDGET = 4, 12.8e6, np.array([0.25, 1, 2, 5, 10]), 0.003, 640e6
-STUDIES, SEED, DRAWS, TENTHS, LONGEST = 200, 20261126, 24, 10, 64
-# sd across pools of log|b| and of log tau
-HETEROGENEITY = ((0.1, 0.15), (0.25, 0.4), (0.5, 0.8))
+BUDGET, STUDIES, SEED, DRAWS, TENTHS, LONGEST = 640e6, 200, 20261126, 24, 10, 64
 KINDS = {"decay shape 2": (2.0, 1.0, 0.0), "dilution .3": (1.0, 0.3, 0.0), "interaction .3": (1.0, 1.0, 0.3)}
 DILUTIONS, STRONGEST = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.0]), 0.6
 PRIOR = 2.0  # sd of the weak prior on every coordinate of a draw, around the fit
@@ -49,7 +47,7 @@ OBJECTIVES = {
 HEADLINES = (f"CVaR 0.5 of regret, {ALL}", f"CVaR 0.5 of regret, {NAMED}")
 
 
-class Truths(NamedTuple):
+class World(NamedTuple):
     """B truths, or draws; `[B, 4]` or `[B]`."""
 
     utility: np.ndarray
@@ -61,25 +59,7 @@ class Truths(NamedTuple):
     interaction: np.ndarray
 
 
-def draw_truths(rng: np.random.Generator, kind: str, count: int) -> Truths:
-    """Centre log|b| in log .08 .. log .3, log tau in log 2 .. log 15, scale 1e6 .. 1e7, floor .02 .. .3."""
-    spread = np.array(HETEROGENEITY)[rng.integers(len(HETEROGENEITY), size=count)]
-    shape, dilution, interaction = KINDS[kind]
-    centre = rng.uniform(np.log([0.08, 2.0]), np.log([0.3, 15.0]), (count, 2))
-    pools = centre[:, None] + spread[:, None] * rng.normal(size=(count, POOLS, 2))
-    full = np.ones(count)
-    return Truths(
-        utility=-np.exp(pools[..., 0]),
-        half_life=np.exp(pools[..., 1]),
-        scale=np.exp(rng.uniform(np.log(1e6), np.log(1e7), count)),
-        floor=rng.uniform(0.02, 0.3, count),
-        dilution=dilution * full,
-        decay_shape=shape * full,
-        interaction=interaction * full,
-    )
-
-
-def _error(truth: Truths, weights: Array, samples_seen: Array, max_epochs: int | None) -> Array:
+def _error(truth: World, weights: Array, samples_seen: Array, max_epochs: int | None) -> Array:
     """One error; by the closed form where `max_epochs` is None, which takes the decay as geometric."""
     params = UtilityParams(
         scale=truth.scale,
@@ -96,7 +76,7 @@ def _error(truth: Truths, weights: Array, samples_seen: Array, max_epochs: int |
 
 
 @partial(jax.jit, static_argnums=3)
-def _errors(truths: Truths, rows: Array, seen: Array, max_epochs: int | None) -> Array:
+def _errors(truths: World, rows: Array, seen: Array, max_epochs: int | None) -> Array:
     """`[B, M]` errors of runs `[M, 4]`, `[M]` under each truth."""
     each = jax.vmap(_error, in_axes=(None, 0, 0, None))
     return jax.vmap(each, in_axes=(0, None, None, None))(truths, rows, seen, max_epochs)
@@ -104,15 +84,8 @@ def _errors(truths: Truths, rows: Array, seen: Array, max_epochs: int | None) ->
 
 def _single() -> tuple[np.ndarray, np.ndarray]:
     """Weights and samples seen of the checkpoints: every pool alone."""
-    return np.repeat(np.eye(POOLS), len(EPOCHS), axis=0), np.tile(EPOCHS * SIZE, POOLS)
-
-
-def _table() -> Runs:
-    source = np.repeat(np.arange(POOLS), len(EPOCHS))
-    zero, pools = np.zeros(len(source), int), Pools.of({f"pool{place}": SIZE for place in range(POOLS)})
-    none = np.zeros((0, POOLS))
-    seen = _single()[1]
-    return Runs(pools, source, none, none, seen, np.ones(len(source)), source, pools.names, zero, zero)
+    runs = table()
+    return np.eye(POOLS)[runs.source], runs.samples_seen
 
 
 def choices() -> np.ndarray:
@@ -129,12 +102,12 @@ def _coordinates(fits: qqt.Fits, shape: bool) -> np.ndarray:
     return np.concatenate([*columns, *([np.log(found.decay_shape)[:, None]] if shape else [])], axis=1)
 
 
-def _truth_at(x: Array, shape: bool) -> Truths:
+def _truth_at(x: Array, shape: bool) -> World:
     """Parameters `[..., 4]` and `[...]` at coordinates `[..., K]`, dilution 1, no interaction."""
     full = jnp.ones(x.shape[:-1])
     own = jnp.exp(x[..., 10]) if shape else full
     utilities, half_lives, scale = -jnp.exp(x[..., :4]), jnp.exp(x[..., 4:8]), jnp.exp(x[..., 8])
-    return Truths(utilities, half_lives, scale, jnp.clip(x[..., 9], 0.0, 0.5), full, own, 0 * full)  # pyright: ignore[reportArgumentType]
+    return World(utilities, half_lives, scale, jnp.clip(x[..., 9], 0.0, 0.5), full, own, 0 * full)  # pyright: ignore[reportArgumentType]
 
 
 @partial(jax.jit, static_argnums=1)
@@ -162,18 +135,20 @@ def draw_around(fits: qqt.Fits, shape: bool, count: int, rng: np.random.Generato
 def study(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
     """`{choice: [B] regrets}` of one kind of truth."""
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
-    truths, rows = draw_truths(rng, kind, count), choices()
+    full, rows = np.ones(count), choices()
+    shape, gamma, sigma = KINDS[kind]
+    truths = World(*draw_truths(rng, count), gamma * full, shape * full, sigma * full)
     seen = np.full(len(rows), BUDGET)
     single = np.asarray(_errors(truths, *_single(), LONGEST))
     measured = single + NOISE * rng.normal(size=single.shape)
-    geometric = qqt.fit_many(_table(), errors=measured, starts=16)
-    shaped = qqt.fit_many(_table(), errors=measured, starts=16, free=["decay_shape"])
+    geometric = qqt.fit_many(table(), errors=measured, starts=16)
+    shaped = qqt.fit_many(table(), errors=measured, starts=16, free=["decay_shape"])
     drawn = [draw_around(geometric, False, DRAWS, rng), draw_around(shaped, True, DRAWS, rng)]
     dilution = np.resize(DILUTIONS, DRAWS)
     found: dict[str, list[float]] = {"plug-in": [], "plug-in, free shape": [], **{name: [] for name in OBJECTIVES}}
     real = np.asarray(_errors(truths, rows, seen, LONGEST))
 
-    def at(draws: Truths, length: int | None = None) -> np.ndarray:
+    def at(draws: World, length: int | None = None) -> np.ndarray:
         """`[S, M]` errors of the choices."""
         return np.asarray(_errors(draws, rows, seen, length))
 
