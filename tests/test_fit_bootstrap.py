@@ -15,8 +15,8 @@ from qqtjax.fit.bootstrap import (
     ResidualBootstrap,
     RunBootstrap,
     WildBootstrap,
-    _column_space,
-    _given_back,
+    column_space,
+    given_back,
     _versions,
     bootstrap,
     refit,
@@ -85,7 +85,7 @@ def test_residuals_that_change_places_have_the_covariance_of_least_squares(quiet
     """Student's t of nu degrees of freedom around the estimate: variance s^2 nu / (nu - 2) on average over studies."""
     fitted, runs = quiet
     problem = problem_of(fitted, runs)
-    basis = _column_space(problem.slopes)
+    basis = column_space(problem.slopes)
     rng = np.random.default_rng(0)
     ratios = []
     for _ in range(200):
@@ -100,13 +100,13 @@ def test_residuals_that_change_places_have_the_covariance_of_least_squares(quiet
 
 
 @pytest.mark.parametrize("by", [None, Unit.RUN])
-def test_what_the_fit_explained_away_is_given_back(thrice, by):
+def test_what_the_fit_explained_away_isgiven_back(thrice, by):
     """The sum over units of given-back outer products is unbiased for noise of one size, by its exact mean."""
     problem, table = thrice
-    basis = _column_space(problem.slopes)
+    basis = column_space(problem.slopes)
     labels = np.arange(len(table)) if by is None else units_of(table, by)
     hat = np.eye(len(table)) - basis @ basis.T
-    give = np.stack([_given_back(column, basis, labels) for column in hat])
+    give = np.stack([given_back(column, basis, labels) for column in hat])
     covariance = give.T @ give
     same = labels[:, None] == labels
     np.testing.assert_allclose(covariance[same], np.eye(len(table))[same], atol=1e-9)
@@ -119,7 +119,7 @@ def test_wild_factors_are_webbs_and_one_a_run(thrice):
     assert np.mean(WEBB**4) == pytest.approx(7 / 6)
     errors, weights, freedom = _versions(problem, table, WildBootstrap(Unit.RUN), 500, np.random.default_rng(1))
     labels = units_of(table, Unit.RUN)
-    noise = _given_back(-problem.residuals, _column_space(problem.slopes), labels)
+    noise = given_back(-problem.residuals, column_space(problem.slopes), labels)
     factors = (errors - table.error - problem.residuals) / noise
     for label in range(labels.max() + 1):
         own = factors[:, labels == label]
@@ -133,7 +133,7 @@ def test_residuals_of_whole_runs_keep_the_order_of_training(thrice):
     errors, _, _ = _versions(problem, table, ResidualBootstrap(Unit.RUN), 50, np.random.default_rng(1))
     drawn = errors - table.error - problem.residuals
     labels = units_of(table, Unit.RUN)
-    noise = _given_back(-problem.residuals, _column_space(problem.slopes), labels)
+    noise = given_back(-problem.residuals, column_space(problem.slopes), labels)
     vectors = np.stack([noise[labels == label] for label in range(labels.max() + 1)])
     vectors = vectors - vectors.mean(axis=0)
     # Each is one of the vectors, times the size of the noise in its draw.

@@ -168,7 +168,7 @@ def _versions(
         times, freedom = _drawn_again(runs, kind.by, count, rng)
         return np.broadcast_to(runs.error, (count, len(runs))), importance * times, freedom
     root = np.sqrt(importance)
-    basis = _column_space(root[:, None] * problem.slopes)
+    basis = column_space(root[:, None] * problem.slopes)
     counted = importance > 0
     if np.sum(counted) <= basis.shape[1]:
         raise InputError(
@@ -182,7 +182,7 @@ def _versions(
     else:
         freedom_of = {source: len(own) - 1.0 for source, own in units_by_source(runs, kind.by).items()}
         labels, total = units_of(runs, kind.by), float(sum(freedom_of.values()))
-    noise = _given_back(noise, basis, labels)
+    noise = given_back(noise, basis, labels)
     if isinstance(kind, ResidualBootstrap):
         drawn = _exchanged(noise, labels, counted, runs, kind.by, count, rng)
         drawn = drawn * np.sqrt(total / rng.chisquare(total, (count, 1)))
@@ -193,7 +193,7 @@ def _versions(
     return _measured(problem, runs, drawn), np.broadcast_to(importance, drawn.shape), total
 
 
-def _column_space(weighted: np.ndarray) -> np.ndarray:
+def column_space(weighted: np.ndarray) -> np.ndarray:
     """`[M, K]` an orthonormal basis of what the parameters can move; H is it times its transpose."""
     norms = np.linalg.norm(weighted, axis=0)
     used = norms > 1e-12 * max(norms.max(initial=0.0), 1e-300)
@@ -201,7 +201,7 @@ def _column_space(weighted: np.ndarray) -> np.ndarray:
     return left[:, singular > NULL_DIRECTION * singular.max(initial=0.0)]
 
 
-def _given_back(noise: np.ndarray, basis: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def given_back(noise: np.ndarray, basis: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(I - H_gg)^-1/2 r_g of every unit; along directions that the fit explains whole there is nothing to give back."""
     found = np.empty_like(noise)
     for label in range(labels.max() + 1):

@@ -8,6 +8,8 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.fit.bootstrap import ResidualBootstrap, RunBootstrap, WildBootstrap, bootstrap
+from qqtjax.fit.clusters import Unit
+from qqtjax.fit.covariance import draw_normal
 from qqtjax.fit.pooled_draws import pooled_draws
 from qqtjax.fit.posterior import posterior
 from qqtjax.laws import FittedLaw
@@ -28,7 +30,18 @@ class Posterior:
     warmup: int = 300
 
 
-Method = ResidualBootstrap | WildBootstrap | RunBootstrap | Posterior
+@dataclasses.dataclass(frozen=True)
+class StudentT:
+    """Student's t around the fit, by its covariance, see `fit.covariance`; no refit.
+
+    Attributes:
+        by: None: independent checkpoints; a unit: whole runs (redraws, seeds).
+    """
+
+    by: Unit | None = None
+
+
+Method = ResidualBootstrap | WildBootstrap | RunBootstrap | StudentT | Posterior
 
 
 def draw(
@@ -46,8 +59,8 @@ def draw(
         fitted: a fit.
         runs: the table that was fitted.
         count: S >= 1 draws.
-        method: `ResidualBootstrap()` (default), `WildBootstrap()`, `RunBootstrap()` or `Posterior()`. Where every pool
-            has several runs, `by=Unit.RUN` of a bootstrap takes the noise between runs in. A pooled fit has its own
+        method: `ResidualBootstrap()` (default), `WildBootstrap()`, `RunBootstrap()`, `StudentT()` or `Posterior()`.
+            Where every pool has several runs, `by=Unit.RUN` takes the noise between runs in. A pooled fit has its own
             posterior (`fit.pooled_draws`) and takes no method.
         seed: of the random numbers; the same seed gives the same bytes.
         importance: `[M]` weights of the checkpoints, if the fit was given any.
@@ -74,4 +87,6 @@ def draw(
     if isinstance(method, Posterior):
         settings = dataclasses.asdict(method)
         return posterior(fitted, runs, count, seed=seed, importance=importance, **settings)
+    if isinstance(method, StudentT):
+        return draw_normal(fitted, runs, count, method.by, seed=seed, importance=importance)
     return bootstrap(fitted, runs, method, count, seed=seed, importance=importance)
