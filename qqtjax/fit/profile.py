@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from qqtjax.errors import InputError, QQTWarning
 from qqtjax.fit.candidates import Candidates
@@ -125,6 +124,8 @@ def profile(
         >>> floor.open_low, floor.low, floor.high < 0.2
         (True, 0.0, True)
     """
+    from scipy import stats
+
     if not 0 < level < 1:
         raise InputError(f"level {level!r}: expected a number between 0 and 1, for example 0.95")
     fitted = _freed(fitted, runs, field, seed)
