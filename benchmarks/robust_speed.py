@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import record
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.laws.draws import Draws
-from qqtjax.mix import CVaR, Mean, Worst, robust_mix
+from qqtjax.mix import CVaR, Mean, Mix, Worst, robust_mix
 from qqtjax.runs import Pools, Run
 
 SIZE, PROBLEMS, SEED = 12.8e6, 8, 0
@@ -101,6 +101,7 @@ def main() -> None:
             for number, (draws, budget) in enumerate(problems):
                 began = time.perf_counter()
                 found = robust_mix(draws, budget, objective)
+                assert isinstance(found, Mix)
                 seconds.append(time.perf_counter() - began)
                 gaps.append(found.certificate.gap / found.error)
                 if objective == CVaR(0.9) and count == 64 and number < 3:

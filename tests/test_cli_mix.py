@@ -19,6 +19,8 @@ from qqtjax.cli.mix_prices import prices_text
 from qqtjax.errors import InputError
 from qqtjax.io.mixes import load_mix
 from qqtjax.io.saved import fit_to_dict
+from qqtjax.laws.draws import Draws
+from qqtjax.mix import CVaR, robust_mix
 from qqtjax.mix.constraints import Group
 from qqtjax.mix.optimize import optimize_mix
 from qqtjax.mix.result import Certificate, Mix, RunnerUp
@@ -260,6 +262,27 @@ def test_fits_of_one_metric_are_named_by_their_files(typed: Typed) -> None:
 # Prices
 
 
+@pytest.mark.slow
+def test_one_mix_for_all_draws_of_two_laws(typed: Typed) -> None:
+    def drawn(law: qqt.FittedLaw, count: int, seed: int) -> qqt.laws.UtilityParams:
+        steps = np.exp(0.2 * np.random.default_rng(seed).normal(size=(2, count, 1)))
+        stacked = {name: np.broadcast_to(each, (count, *np.shape(each))) for name, each in vars(law.params).items()
+                   if each is not None}  # fmt: skip
+        stacked |= {"utility": stacked["utility"] * steps[0], "half_life": stacked["half_life"] * steps[1]}
+        return dataclasses.replace(law.params, **stacked)
+
+    typed.monkeypatch.setattr("qqtjax.laws.draws.draw_params", drawn)
+    asked = ("--budget", "128M", "--robust", "cvar", "--level", ".5", "--draws", "4", "--seed", "3")
+    found = one(typed, "second.json", "same.json", *asked, "--law-weight", "second=3", "--regret")
+    laws = [qqt.load_fit(f"{name}.json") for name in ("second", "same")]
+    draws = [Draws(law, drawn(law, 4, 3), "", np.inf, ()) for law in laws]
+    again = robust_mix({draws[0]: 3.0, draws[1]: 1.0}, 128e6, CVaR(0.5), regret=True)
+    assert list(found["weights"].values()) == again.weights.tolist()
+    assert found["error"] == again.error
+    assert found["metric"] == "CVaR 0.5 of regret over 8 draws of 2 laws"
+    assert found["certificate"]["proof"] == "global"
+
+
 def test_prices_are_what_more_changes(typed: Typed) -> None:
     prices = one(typed, "fit.json", "--budget", "640M", "--prices")["prices"]
     now = one(typed, "fit.json", "--budget", "640M")["error"]
@@ -334,6 +357,13 @@ MISTAKES = [
     ("fit.json --budget 1e400", "--budget", "1e400", "too large"),
     ("fit.json --budget 1e31", "budget 1e+31", "up to 1e+30"),
     ("fit.json --budget x", "--budget", "'x'"),
+    ("fit.json --budget 1M --robust mean", "first: draws", "no standard errors"),
+    ("fit.json --budget 1M --robust most", "--robust", "'most'", "cvar"),
+    ("fit.json --budget 1M --draws 8", "--draws", "needs --robust"),
+    ("fit.json --budget 1M --robust mean --level .5", "--level", "--robust cvar"),
+    ("fit.json --budget 1M --robust cvar --level 1", "--level", "found 1", "below 1"),
+    ("fit.json --budget 1M --robust worst --draws 0", "--draws", "found 0", "from 1"),
+    ("fit.json --budget 1M --robust worst --prices", "--robust", "--prices"),
     ("nowhere.json --budget 1M", "nowhere.json", "no such file"),
     ("runs.csv --budget 1M", "runs.csv: measured runs", "qqt fit runs.csv -o fit.json"),
     ("wordclip-R --budget 1M", "wordclip-R: measured runs", "qqt fit wordclip-R -o fit.json"),

@@ -57,6 +57,12 @@ def errors(draws: Draws, rows: np.ndarray) -> np.ndarray:
         return np.asarray(_errors(draws.params, rows))
 
 
+def one_mix(uncertain, objective, **limits) -> qqt.Mix:
+    found = robust_mix(uncertain, BUDGET, objective, **limits)
+    assert isinstance(found, qqt.Mix)
+    return found
+
+
 def judge(objective, each: np.ndarray) -> np.ndarray:
     """`[M]` equal draws `[S, M]` judged as the textbooks define it."""
     if isinstance(objective, Mean):
@@ -84,7 +90,7 @@ def grid(three: Draws) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_no_mix_of_a_fine_grid_is_better_and_the_best_is_near(three, grid, objective):
-    found = robust_mix(three, BUDGET, objective)
+    found = one_mix(three, objective)
     of_grid = judge(objective, grid[1])
     assert found.certificate.proof == "global"
     assert found.certificate.gap <= 1e-10 * found.error
@@ -107,8 +113,8 @@ def test_the_objective_is_convex_in_the_weights(grid, three, rng, objective):
 
 
 def test_limits_bind_and_cost_something(three):
-    free = robust_mix(three, BUDGET, CVaR(0.9))
-    limited = robust_mix(three, BUDGET, CVaR(0.9), caps={"p2": 0.3}, max_epochs=9)
+    free = one_mix(three, CVaR(0.9))
+    limited = one_mix(three, CVaR(0.9), caps={"p2": 0.3}, max_epochs=9)
     assert np.all(limited.epochs <= 9 + 1e-9)
     assert limited.weights[2] <= 0.3
     assert limited.active
@@ -120,16 +126,26 @@ def test_limits_bind_and_cost_something(three):
 def test_rows_bind_too(three):
     limits = {"groups": {"two": qqt.mix.Group(("p0", "p1"), 0.2, 0.55)}, "cost": {"p2": 2.0, "p0": 1.0, "p1": 1.0}}
     for objective in (Mean(), CVaR(0.9)):
-        found = robust_mix(three, BUDGET, objective, **limits, max_cost=1.5 * BUDGET)
+        found = one_mix(three, objective, **limits, max_cost=1.5 * BUDGET)
         assert found.weights[:2].sum() <= 0.55 + 1e-9
         assert found.weights @ [1, 1, 2] <= 1.5 + 1e-9
         assert found.certificate.gap <= 1e-10
 
 
+def test_many_budgets_are_each_their_own(three):
+    budgets = np.array([[64e6, BUDGET]])
+    found = robust_mix(three, budgets, Mean())
+    assert isinstance(found, qqt.Mixes)
+    assert found.weights.shape == (1, 2, 3)
+    assert found.error[0, 1] == one_mix(three, Mean()).error
+    assert found.at(0, 0).error == found.error[0, 0]
+    assert found.error[0, 0] > found.error[0, 1]
+
+
 def test_levels_lead_from_the_mean_to_the_worst_draw(three):
-    values = [robust_mix(three, BUDGET, CVaR(level)).error for level in (0.0, 0.5, 0.9, 0.999)]
-    assert np.isclose(values[0], robust_mix(three, BUDGET, Mean()).error, rtol=1e-12)
-    assert np.isclose(values[3], robust_mix(three, BUDGET, Worst()).error, rtol=1e-12)
+    values = [one_mix(three, CVaR(level)).error for level in (0.0, 0.5, 0.9, 0.999)]
+    assert np.isclose(values[0], one_mix(three, Mean()).error, rtol=1e-12)
+    assert np.isclose(values[3], one_mix(three, Worst()).error, rtol=1e-12)
     assert np.all(np.diff(values) > 0)
 
 
@@ -138,7 +154,7 @@ def test_draws_that_agree_get_their_own_best_mix(three):
     point = dataclasses.replace(three.fitted.params, decay_shape=None)
     same = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf, float)[None], len(three), axis=0), point)
     for objective in OBJECTIVES:
-        found = robust_mix(dataclasses.replace(three, params=same), BUDGET, objective)
+        found = one_mix(dataclasses.replace(three, params=same), objective)
         assert np.allclose(found.weights, own.weights, atol=1e-7)
         assert np.isclose(found.error, own.error, rtol=1e-12)
 
@@ -148,20 +164,21 @@ def test_weights_of_laws_are_probabilities(three):
         dataclasses.replace(three, params=jax.tree.map(lambda leaf, part=part: leaf[part::2], three.params))
         for part in (0, 1)
     ]
-    found = robust_mix({halves[0]: 3.0, halves[1]: 1.0}, BUDGET, CVaR(0.5))
+    found = one_mix({halves[0]: 3.0, halves[1]: 1.0}, CVaR(0.5))
     each = errors(three, found.weights[None])[:, 0]
     spread = np.repeat(each, np.where(np.arange(len(each)) % 2, 1, 3))  # the draws of the first law three times
     assert np.isclose(found.error, judge(CVaR(0.5), spread[:, None])[0], rtol=1e-12)
     assert found.certificate.gap < 1e-12
 
 
+@pytest.mark.slow
 def test_regrets_leave_out_what_no_mix_can_change(three):
     own = optimize_mix(three.fitted, BUDGET, draws=three.params)
     assert isinstance(own, qqt.Mixes)
-    mean, regret = (robust_mix(three, BUDGET, Mean(), regret=each) for each in (False, True))
+    mean, regret = (one_mix(three, Mean(), regret=each) for each in (False, True))
     assert np.allclose(mean.weights, regret.weights, atol=1e-7)
     assert np.isclose(regret.error, mean.error - own.error.mean(), rtol=1e-9)
-    tail = robust_mix(three, BUDGET, CVaR(0.9), regret=True)
+    tail = one_mix(three, CVaR(0.9), regret=True)
     choices = np.concatenate([tail.weights[None], own.weights])  # every draw's own best mix is a choice, too
     judged = judge(CVaR(0.9), errors(three, choices) - own.error[:, None])
     assert np.isclose(tail.error, judged[0], rtol=1e-9)
@@ -170,15 +187,13 @@ def test_regrets_leave_out_what_no_mix_can_change(three):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [Mean(), CVaR(0.9), Worst()], ids=str)
-def test_against_slsqp_on_the_epigraph(objective):
+def test_against_slsqp_on_the_epigraph():
     from scipy.optimize import minimize
 
-    draws = drawn(16, 5, seed=4)
-    found = robust_mix(draws, BUDGET, objective)
+    draws, tail = drawn(12, 3, seed=2), 0.25
+    found = one_mix(draws, CVaR(1 - tail))
     slopes = jax.jit(jax.jacobian(lambda weights: _errors(draws.params, weights[None])[:, 0]))
-    count, width = 16, 5
-    tail = {Mean: 1.0, CVaR: 0.1, Worst: 1 / count}[type(objective)]
+    count, width = 12, 3
     # min t + sum_s u_s / (S tail),  y_s(w) - t <= u_s
     cost = np.concatenate([np.zeros(width), [1.0], np.full(count, 1 / (count * tail))])
     jacobian = np.concatenate([np.zeros((count, width)), np.ones((count, 1)), np.eye(count)], axis=1)
@@ -188,7 +203,7 @@ def test_against_slsqp_on_the_epigraph(objective):
             return jacobian - np.pad(np.asarray(slopes(x[:width])), [(0, 0), (0, 1 + count)])
 
     best = np.inf
-    for start in np.random.default_rng(0).dirichlet(np.ones(width), 8):
+    for start in np.random.default_rng(0).dirichlet(np.ones(width), 4):
         level = errors(draws, start[None])[:, 0]
         ended = minimize(
             lambda x: (cost @ x, cost),
@@ -207,18 +222,18 @@ def test_against_slsqp_on_the_epigraph(objective):
             options={"maxiter": 300, "ftol": 1e-12},
         )
         weights = np.clip(ended.x[:width], 0, 1)
-        best = min(best, judge(objective, errors(draws, weights[None] / weights.sum()))[0])
+        best = min(best, judge(CVaR(1 - tail), errors(draws, weights[None] / weights.sum()))[0])
     assert found.error <= best + 1e-12
-    assert best - found.error < 1e-5
+    assert best - found.error < 1e-8
     assert found.certificate.gap < 1e-10
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [Mean(), CVaR(0.75), Worst()], ids=str)
+@pytest.mark.parametrize("objective", [CVaR(0.75), Worst()], ids=str)
 def test_local_search_over_draws_finds_what_is_proved_elsewhere(objective):
     plain = drawn(12, 3, seed=2)
     scanned = drawn(12, 3, seed=2, decay_shape=1.0)
-    proved, searched = robust_mix(plain, BUDGET, objective), robust_mix(scanned, BUDGET, objective)
+    proved, searched = one_mix(plain, objective), one_mix(scanned, objective)
     assert (proved.certificate.proof, searched.certificate.proof) == ("global", "local")
     assert searched.certificate.kind == "KKT residual"
     assert abs(searched.error - proved.error) < 1e-6

@@ -85,7 +85,8 @@ def robust_mixes(
     for name, fitted in laws.items():
         with words.naming(name):
             params = draw_params(fitted, draws or DRAWS, seed)
-        uncertain[Draws(fitted, params, "normal approximation", np.inf, ())] = likely.get(name, 1.0)
+        drawn = Draws(fitted, params, method="normal approximation", freedom=np.inf, notes=())
+        uncertain[drawn] = likely.get(name, 1.0)
     found = []
     for seen in budgets:
         say(f"finding one mix for all draws at {show_count(seen)} samples")

@@ -24,7 +24,7 @@ from qqtjax.mix.feasible import Feasible, active
 from qqtjax.mix.objectives import CVaR, Judging, Mean, Worst, weighted
 from qqtjax.mix.optimize import notes_on, optimize_mix
 from qqtjax.mix.programme import values
-from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate, Mix, RunnerUp
+from qqtjax.mix.result import DUALITY_GAP, GLOBAL, KKT_RESIDUAL, Certificate, Mix, Mixes, RunnerUp
 from qqtjax.mix.separable import Terms, is_separable
 from qqtjax.mix.several import minimise, penalty
 from qqtjax.mix.single import Solved, in_doubles, solve_one
@@ -32,7 +32,7 @@ from qqtjax.runs import Pools
 
 Uncertain = Draws | FittedLaw
 Objective = Mean | CVaR | Worst
-PLUG_IN = "best mix of the fit itself"
+MEAN, PLUG_IN = Mean(), "best mix of the fit itself"
 
 
 class Ensemble(NamedTuple):
@@ -43,12 +43,14 @@ class Ensemble(NamedTuple):
         params: of each law, every leaf with a leading axis of draws, float64.
         probabilities: `[S]` p_s, of sum 1; the draws of a law share its weight.
         likeliest: the place of the law with the largest weight.
+        notes: what the draws do not know.
     """
 
     fits: dict[str, FittedLaw]
     params: tuple[Any, ...]
     probabilities: np.ndarray
     likeliest: int
+    notes: tuple[str, ...]
 
     @property
     def plug_in(self) -> FittedLaw:
@@ -62,8 +64,8 @@ class Ensemble(NamedTuple):
 
 def robust_mix(
     uncertain: Uncertain | Sequence[Uncertain] | Mapping[Uncertain, float],
-    budget: float,
-    objective: Objective = Mean(),  # noqa: B008 (frozen)
+    budget: float | ArrayLike,
+    objective: Objective = MEAN,
     *,
     regret: bool = False,
     sizes: ArrayLike | Mapping[str, float] | None = None,
@@ -71,7 +73,7 @@ def robust_mix(
     starts: ArrayLike | None = None,
     seed: int = 0,
     **constraints: Any,
-) -> Mix:
+) -> Mix | Mixes:
     """One mix for all that may be true: the least mean, tail or worst case of the error over draws and over laws.
 
         w* = argmin over w of  max over q of  sum_s q_s y_s(w, n),   0 <= q_s <= c_s,  sum q = 1
@@ -85,7 +87,7 @@ def robust_mix(
     Args:
         uncertain: draws of a fit, a fit (taken as certain), several of them, or `{draws or fit: weight}`; laws may
             differ, on the same pools. The weight of each is shared by its draws.
-        budget: samples seen, repeats counted.
+        budget: samples seen, repeats counted; an array for many budgets, by the same compiled programs.
         objective: `Mean()`, `CVaR(level)` or `Worst()`.
         regret: judge each draw by how much more than its own best error a mix has, y_s(w) - min y_s, which leaves out
             what no choice of data can change.
@@ -97,7 +99,8 @@ def robust_mix(
 
     Returns:
         A `Mix`: `error` is the objective, `errors` the mean over draws, the worst draw and what the fit itself
-        predicts; the first runner-up named "best mix of the fit itself" is the plug-in choice, judged alike.
+        predicts; the runner-up "best mix of the fit itself" is the plug-in choice, judged alike. With an array of
+        budgets `Mixes`, whose `at` has the `Mix` of each.
 
     Raises:
         InputError: as in `optimize_mix`; no fits, weights that are not positive, laws on different pools.
@@ -114,18 +117,27 @@ def robust_mix(
     laws = list(ensemble.fits.values())
     asked, planned = constraints_of(constraints), sizes_of(sizes, laws)
     seen, before = budgets_of(budget), before_of(seen_before, laws[0])
-    if seen.ndim or planned.ndim > 1:
-        raise InputError("robust_mix: expected one budget and one size for each pool")
+    if planned.ndim > 1:
+        raise InputError("robust_mix: expected one size for each pool")
     if not isinstance(objective, Objective):
         raise InputError(f"objective {objective!r}: expected Mean(), CVaR(level) or Worst() of qqtjax.mix")
     given, seed = starts_of(starts, len(laws[0].pools)), seed_of(seed)
     pools = Pools(laws[0].pools.names, planned)
     ensemble = ensemble.on(pools)
-    feasible = asked.bind(pools, float(seen), seen_before=before)
-    check(feasible, pools, float(seen))
-    question = _Question(float(seen), feasible, asked, before, given, seed)
+    found = {}
+    for place in np.ndindex(seen.shape):
+        feasible = asked.bind(pools, float(seen[place]), seen_before=before)
+        check(feasible, pools, float(seen[place]))
+        question = _Question(float(seen[place]), feasible, asked, before, given, seed)
+        found[place] = _one(ensemble, objective, regret, question)
+    return _many(found, seen) if seen.ndim else found[()]
+
+
+def _one(ensemble: Ensemble, objective: Objective, regret: bool, question: _Question) -> Mix:
+    """The mix at one budget."""
+    feasible = question.feasible
     least = _least(ensemble, question) if regret else np.zeros(len(ensemble.probabilities))
-    rest = (question.samples_seen, feasible, before, given, seed)
+    rest = (question.samples_seen, feasible, question.before, question.starts, question.seed)
     plug_in = solve_one([ensemble.plug_in], np.ones(1), *rest).weights
     judging, convex = objective.judging(ensemble.probabilities), _convex(ensemble, question)
     solved = _solve(ensemble, judging, convex, least, question, plug_in)
@@ -149,6 +161,26 @@ class _Question(NamedTuple):
     def limits(self) -> dict[str, Any]:
         """As `optimize_mix` takes them."""
         return {field.name: getattr(self.asked, field.name) for field in dataclasses.fields(self.asked)}
+
+
+def _many(found: dict[tuple[int, ...], Mix], budgets: np.ndarray) -> Mixes:
+    mixes = list(found.values())
+
+    def each(values: list[Any]) -> np.ndarray:
+        return np.array(values).reshape(*budgets.shape, *np.shape(values[0]))
+
+    return Mixes(
+        pools=mixes[0].pools,
+        samples_seen=budgets,
+        sizes=each([mix.pools.sizes for mix in mixes]),
+        weights=each([mix.weights for mix in mixes]),
+        error=each([mix.error for mix in mixes]),
+        gap=each([mix.certificate.gap for mix in mixes]),
+        kind=each([mix.certificate.kind for mix in mixes]),
+        proof=each([mix.certificate.proof for mix in mixes]),
+        searched=each([mix.certificate.searched for mix in mixes]),
+        single=found.__getitem__,
+    )
 
 
 def ensemble_of(uncertain: Uncertain | Sequence[Uncertain] | Mapping[Uncertain, float]) -> Ensemble:
@@ -178,7 +210,8 @@ def ensemble_of(uncertain: Uncertain | Sequence[Uncertain] | Mapping[Uncertain, 
         shares.append(np.full(count, weight / count))
     together = np.concatenate(shares)
     likeliest = int(np.argmax([float(weight) for weight in weights.values()]))
-    return Ensemble(laws_of(fits), tuple(params), together / together.sum(), likeliest)
+    notes = dict.fromkeys(note for each in weights if isinstance(each, Draws) for note in each.notes)
+    return Ensemble(laws_of(fits), tuple(params), together / together.sum(), likeliest, tuple(notes))
 
 
 def _least(ensemble: Ensemble, question: _Question) -> np.ndarray:
@@ -293,7 +326,7 @@ def _answer(
     others = runner_ups(alternatives(first, feasible), value[2:], feasible)
     beside = sorted((RunnerUp(PLUG_IN, shares, float(value[1]), True), *others), key=lambda other: other.error)
     itself = float(first.predict(solved.weights, question.samples_seen, question.before))
-    notes = notes_on(ensemble.fits, solved.weights, question.samples_seen, question.before)
+    notes = [*notes_on(ensemble.fits, solved.weights, question.samples_seen, question.before), *ensemble.notes]
     if not solved.certificate.searched:
         notes.append(str(solved.certificate))
         warnings.warn(notes[-1], QQTWarning, stacklevel=3)
