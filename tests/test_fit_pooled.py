@@ -254,6 +254,7 @@ def test_a_pooled_fit_says_how_far_pools_were_drawn_together(pooled: qqt.FittedL
     assert 0.2 < found.spread["utility"] < 1.0
     assert "utility over pools: typical" in str(pooled)
     assert "status: converged" in str(pooled)
+    assert "every pool has 3 checkpoints or more" in " ".join(str(pooled).split())
     qqt.save_fit(pooled, tmp_path / "fit.json")
     again = qqt.load_fit(tmp_path / "fit.json")
     assert str(again) == str(pooled)

@@ -25,6 +25,8 @@ from qqtjax.runs import Runs
 
 # Rounds' worth of equally likely points that the report on one fit rests on.
 LANES_KEPT = 4
+# Checkpoints a pool from which pools need no help (benchmarks/studies/pooling.py).
+ENOUGH_ALONE = 3
 # Effective points below which a result is called unfinished.
 FEW = 30.0
 
@@ -60,7 +62,7 @@ def fit_pooled(
     seed: int = 0,
     max_epochs: int | None = None,
 ) -> FittedLaw:
-    """Fit a law to pools with one to three checkpoints each: their parameters as draws from a common distribution.
+    """Fit a law to pools with few checkpoints each: their parameters as draws from a common distribution.
 
         log|b_i| ~ N(m_b + c_b z_i, s_b^2),   log tau_i ~ N(m_tau + c_tau z_i, s_tau^2),   y ~ N(f, sigma^2)
 
@@ -75,6 +77,9 @@ def fit_pooled(
     c times the standard deviation of the covariate normal around 0 with the same width; other shared parameters
     uniform in their bounds; s half normal of half that width (for utility 0.8 e-folds, for half-life 0.9); sigma
     log-normal around 0.5 % of the range of the errors, a factor e either way.
+
+    For one or two checkpoints a pool. With three, `fit` predicts as well, and better where pools hardly differ
+    (`benchmarks/results/studies_pooling.md`): what the checkpoints then say, priors on the floor can only blur.
 
     Args:
         runs: the measured table (one metric); M checkpoints on P pools.
@@ -138,7 +143,7 @@ def fit_pooled(
         standard_errors=errors_as_params(space, errors),
         bounds_hit=(),
         unidentified=weak(ready, deviation),
-        warnings=tuple(warned),
+        warnings=(*warned, *_many_checkpoints(runs)),
         residuals=each,
         settings={
             "free": list(space.names),
@@ -219,6 +224,13 @@ def fit_pooled_many(
         params = jax.tree.map(np.asarray, unpack(jnp.asarray(x), ready.data.fixed))
     spread, noise = np.stack([each.spread for each in found]), np.array([each.noise for each in found])
     return PooledFits(params, ready.fields, spread, noise, points.effective)
+
+
+def _many_checkpoints(runs: Runs) -> tuple[str, ...]:
+    least = np.bincount(runs.source, minlength=len(runs.pools))[: len(runs.pools)].min()
+    if least < ENOUGH_ALONE:
+        return ()
+    return (f"every pool has {least} checkpoints or more: a fit without pooling predicts as well or better",)
 
 
 def _names(free: Iterable[str]) -> tuple[str, ...]:
