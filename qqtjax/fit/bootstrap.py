@@ -88,7 +88,7 @@ def bootstrap(
     importance: np.ndarray | None = None,
     starts: int = 1,
 ) -> Draws:
-    """Draw parameters by fitting the law again to measurements as they might have been.
+    """Draw parameters by fitting the law again to measurements as they might have been; `draw` has an example.
 
     Args:
         fitted: a fit.
@@ -105,13 +105,6 @@ def bootstrap(
     Raises:
         InputError: as `problem_of`; as many parameters as checkpoints; whole runs asked for where a pool has one, or,
             to exchange their residuals, where they differ in their number of checkpoints.
-
-    Example:
-        >>> import qqtjax as qqt
-        >>> runs = qqt.wordclip("C", roles=("single",))
-        >>> draws = bootstrap(qqt.fit(runs), runs, WildBootstrap(by=Unit.RUN), 64)
-        >>> draws.params.half_life.shape
-        (64, 5)
     """
     kind = kind or ResidualBootstrap()
     if not (isinstance(count, int | np.integer) and count >= 1):
