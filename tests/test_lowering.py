@@ -21,7 +21,7 @@ from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import Space, search_space
 from qqtjax.laws.closed_form import lost_to_repetition, value_and_slopes
 from qqtjax.laws.law import errors_of, wide
-from qqtjax.mix import combined, optimum, schedule
+from qqtjax.mix import averaging, combined, optimum, schedule
 from qqtjax.mix.separable import utility_terms
 from qqtjax.mix.water_filling import water_fill
 from qqtjax.runs import Pools, Run, Runs
@@ -105,6 +105,17 @@ def filling() -> tuple[Callable[..., Any], Any]:
     return best, (PARAMS, np.array([64e6, 256e6]))
 
 
+def averaging_of_draws() -> tuple[Callable[..., Any], Any]:
+    """The best weights for the mean over draws."""
+
+    def best(params: Any, seen: Any) -> Any:
+        parts = averaging.drawn_terms((laws.utility,), (params,), jnp.asarray(SIZES), seen)
+        return averaging.fill_mean(parts, jnp.full(2, 0.5), jnp.zeros(4), jnp.ones(4))
+
+    given = dataclasses.replace(PARAMS, decay_shape=None)
+    return best, (jax.tree.map(lambda leaf: np.stack([leaf, leaf]).astype(float), given), np.float64(64e6))
+
+
 def optimum_of(function: Callable[..., Any]) -> tuple[Callable[..., Any], Any]:
     """What is best, and its derivatives in the sizes and the budget."""
 
@@ -130,11 +141,12 @@ def scheduled() -> tuple[Callable[..., Any], Any]:
 
 
 def descended() -> tuple[Callable[..., Any], Any]:
-    """What the descent evaluates: several laws together, and their slopes."""
+    """What the descent evaluates: several laws together, each with its draws, and their slopes."""
     kinds = (laws.utility, laws.power)
     function = partial(combined._errors_and_slopes, kinds, (None, None))
     points = np.stack([EVEN, np.array([0.7, 0.3, 0.0, 0.0])])
-    return function, ((PARAMS, BLIND), SIZES, np.float64(256e6), None, points)
+    drawn = tuple(jax.tree.map(lambda leaf: np.asarray(leaf)[None], each) for each in (PARAMS, BLIND))
+    return function, (drawn, SIZES, np.float64(256e6), None, points)
 
 
 def gradient_of_many() -> tuple[Callable[..., Any], Any]:
@@ -169,6 +181,7 @@ KERNELS: dict[str, Callable[[], tuple[Callable[..., Any], Any]]] = {
     "block of fits, by pool": partial(fit_block, True),
     "block of fits, dense": partial(fit_block, False),
     "water filling": filling,
+    "water filling over draws": averaging_of_draws,
     "best weights": partial(optimum_of, optimum.best_weights),
     "best error": partial(optimum_of, optimum.best_error),
     "schedule": scheduled,
