@@ -36,6 +36,8 @@ from qqtjax.fit.many import Fits as Fits
 from qqtjax.fit.many import fit_laws as fit_laws
 from qqtjax.fit.many import fit_many as fit_many
 from qqtjax.fit.model import Model as Model
+from qqtjax.fit.pooled_problem import Pooling as Pooling
+from qqtjax.fit.pooling import fit_pooled as fit_pooled
 from qqtjax.fit.profile import Profile as Profile
 from qqtjax.fit.profile import profile as profile
 from qqtjax.io.read import read_runs as read_runs
