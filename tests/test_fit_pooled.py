@@ -21,6 +21,7 @@ from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import search_space
 from qqtjax.fit.pooled_problem import Pooling
 from qqtjax.fit.pooling import fit_pooled, fit_pooled_many
+from qqtjax.fit.problem import problem_of
 from qqtjax.laws import Law, UtilityParams
 from qqtjax.laws.fitted import evaluate
 from qqtjax.laws.law import Range
@@ -280,6 +281,8 @@ def test_posterior_draws_of_a_pooled_fit_follow_its_curves(three: Runs, pooled: 
     assert any("run-to-run noise" in note for note in drawn.notes)
     with pytest.raises(qqt.InputError, match="own posterior"):
         draw(pooled, three, 10, WildBootstrap())
+    with pytest.raises(qqt.InputError, match="a pooled fit"):
+        problem_of(pooled, three)
     with pytest.raises(qqt.InputError, match="not the runs that were fitted"):
         draw(pooled, dataclasses.replace(three, error=three.error + 0.01), 10)
 
