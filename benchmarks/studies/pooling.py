@@ -1,74 +1,41 @@
 """Mixture-prediction error of pooled and of independent fits where pools have two or three checkpoints each.
 
-Truths: `laws.utility` with dilution 1 on four pools of 12.8M samples; the centres of log|b| and log tau uniform in
-log .08 .. log .3 and log 2 .. log 15, pools normal around them, scale log-uniform in 1e6 .. 1e7, floor uniform in
-.02 .. .3, Gaussian noise of .003 on every measured error. *Independent* is the joint fit of `fit_many`: b and half-life
-of each pool its own, one scale and one floor. *As one* is the same fit with one b and one half-life for all pools.
-The pooled fit is told nothing of this prior. Every fit predicts the same random mixtures of each study.
+Truths of `benchmarks/studies/truths.py`: `laws.utility` with dilution 1 on four pools of 12.8M samples; the centres of
+log|b| and log tau uniform in log .08 .. log .3 and log 2 .. log 15, pools normal around them, scale log-uniform in
+1e6 .. 1e7, floor uniform in .02 .. .3, Gaussian noise of .003 on every measured error. *Independent* is the joint fit
+of `fit_many`: b and half-life of each pool its own, one scale and one floor. *As one* is the same fit with one b and
+one half-life for all pools. The pooled fit is told nothing of this prior. Every fit predicts the same random mixtures
+of each study.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jax import Array
 
 import qqtjax as qqt
 from benchmarks import record
-from benchmarks.planted import POOLS, SIZE, curves
+from benchmarks.studies.truths import HETEROGENEITY, POOLS, SIZE, draw_truths, errors, measure, params_of, table
 from qqtjax.fit.pooling import fit_pooled_many
-from qqtjax.laws import UtilityParams, utility
-from qqtjax.runs import Run, Runs
+from qqtjax.runs import Run
 
-NOISE, SEED, STARTS = 0.003, 20261126, 32
-# Standard deviation across pools of log|b| and of log tau.
-HETEROGENEITY = {"low": (0.1, 0.15), "medium": (0.25, 0.4), "high": (0.5, 0.8)}
+SEED, STARTS = 20261126, 32
 DESIGNS = {(1.0, 4.0): 200, (0.5, 5.0): 200, (0.5, 2.0, 8.0): 100}
 MIXTURES, BUDGETS = 16, np.array([64e6, 128e6, 256e6])
 RESAMPLES = 2000
 
 
-def draw_truths(rng: np.random.Generator, spread: tuple[float, float], count: int) -> UtilityParams:
-    """Stacked truths of the stated prior."""
-    centre = rng.uniform(np.log([0.08, 2.0]), np.log([0.3, 15.0]), (count, 2))
-    pools = np.exp(centre[:, None] + np.array(spread) * rng.normal(size=(count, POOLS, 2)))
-    return UtilityParams(
-        scale=np.exp(rng.uniform(np.log(1e6), np.log(1e7), count)),
-        floor=rng.uniform(0.02, 0.3, count),
-        utility=-pools[..., 0],
-        half_life=pools[..., 1],
-        reference_size=np.full((count, POOLS), SIZE),
-        dilution=np.ones(count),
-        amplitude=np.ones(count),
-    )
-
-
-@partial(jax.jit, static_argnums=2)
-def _predicted(params: Any, run: Run, max_epochs: int | None) -> Array:
-    return jax.vmap(lambda one: jax.vmap(lambda row: utility(one, row, max_epochs))(run))(params)
-
-
 def predicted(params: Any, run: Run) -> np.ndarray:
-    """`[B, R]` errors of the rows of a run under stacked parameters."""
+    """`[B, R]` errors of the rows of a run under stacked parameters, `[B]` where all pools have one."""
     count = len(np.asarray(params.scale))
     pools = {
         name: np.broadcast_to(np.asarray(getattr(params, name)).reshape(count, -1), (count, POOLS))
         for name in ("utility", "half_life")
     }
-    whole = dataclasses.replace(
-        params,
-        **pools,
-        reference_size=np.full((count, POOLS), SIZE),
-        dilution=np.ones(count),
-        amplitude=np.ones(count),
-    )
-    with jax.enable_x64(True):
-        return np.asarray(_predicted(whole, run, None))
+    return errors(dataclasses.replace(params, **pools), np.asarray(run.weights), np.asarray(run.samples_seen))
 
 
 def mixtures(rng: np.random.Generator) -> Run:
@@ -84,19 +51,19 @@ def ratio(new: np.ndarray, old: np.ndarray) -> list[float]:
     return [float(new.mean() / old.mean()), *(float(end) for end in np.quantile(drawn, [0.025, 0.975]))]
 
 
-def study(epochs: tuple[float, ...], heterogeneity: str, count: int, seed: int, noise: float = NOISE) -> dict[str, Any]:
+def study(epochs: tuple[float, ...], heterogeneity: str, count: int, seed: int) -> dict[str, Any]:
     """Errors of all ways on `count` studies of one kind."""
     rng = np.random.default_rng([seed, *(int(100 * each) for each in epochs), list(HETEROGENEITY).index(heterogeneity)])
-    truths = draw_truths(rng, HETEROGENEITY[heterogeneity], count)
-    table: Runs = curves(jax.tree.map(lambda leaf: leaf[0], truths), epochs)
-    errors = predicted(truths, table.as_run()) + noise * rng.normal(size=(count, len(table)))
+    truths = draw_truths(rng, count, heterogeneity)
+    runs = table(epochs)
+    measured = measure(rng, truths, runs)
     run = mixtures(rng)
-    true = predicted(truths, run)
+    true = predicted(params_of(truths), run)
     together = {"utility": True, "half_life": True}
-    independent = qqt.fit_many(table, errors=errors, starts=STARTS)
-    as_one = qqt.fit_many(table, errors=errors, starts=STARTS, share=together)
+    independent = qqt.fit_many(runs, errors=measured, starts=STARTS)
+    as_one = qqt.fit_many(runs, errors=measured, starts=STARTS, share=together)
     started = time.perf_counter()
-    pooled = fit_pooled_many(table, errors=errors)
+    pooled = fit_pooled_many(runs, errors=measured)
     seconds = time.perf_counter() - started
     miss = {
         name: np.mean(np.abs(predicted(fits.params, run) - true), axis=1)
