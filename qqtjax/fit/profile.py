@@ -128,7 +128,7 @@ def profile(
 
     if not 0 < level < 1:
         raise InputError(f"level {level!r}: expected a number between 0 and 1, for example 0.95")
-    fitted = _freed(fitted, runs, field, seed)
+    fitted = _freed(fitted, runs, field, importance, seed)
     problem = problem_of(fitted, runs, importance)
     if problem.objective.huber is not None:
         raise InputError("profile: the fit has a Huber loss, expected one of squares")
@@ -151,7 +151,7 @@ def profile(
     )
 
 
-def _freed(fitted: FittedLaw, runs: Runs, field: str, seed: int) -> FittedLaw:
+def _freed(fitted: FittedLaw, runs: Runs, field: str, importance: np.ndarray | None, seed: int) -> FittedLaw:
     """The fit, or one in which the field is free as well."""
     if fitted.diagnostics is None:
         raise InputError("profile: these parameters were not fitted here; expected a fit of measured runs")
@@ -177,6 +177,7 @@ def _freed(fitted: FittedLaw, runs: Runs, field: str, seed: int) -> FittedLaw:
             bounds=settings["bounds"],
             log=settings["log"],
             huber=settings["huber"],
+            importance=importance,
             seed=seed,
         )
 
