@@ -93,8 +93,8 @@ def overfit_penalty_ranges(runs: Runs) -> dict[str, Range]:
         "exponent": Range(1e-3, 3.0, 0.1, 0.7, log=True),
         **capacity_ranges(runs),
         "penalty": Range(1e-12, 1e3, 1e-3, 1e-1, log=True),
-        "penalty_exponent": Range(1e-2, 5.0, 0.3, 2.0, log=True),
-        "crowding": Range(1e-2, 5.0, 0.1, 1.0, log=True),
+        "penalty_exponent": Range(1e-2, 2.0, 0.3, 1.5, log=True),
+        "crowding": Range(1e-2, 2.0, 0.1, 1.0, log=True),
     }
 
 

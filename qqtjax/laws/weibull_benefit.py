@@ -108,5 +108,5 @@ weibull_benefit = Law(
         "shape": "p",
         "onset": "tau",
     },
-    needs=("sizes",),
+    needs=("sizes", "weights"),
 )
