@@ -100,7 +100,7 @@ def test_residuals_that_change_places_have_the_covariance_of_least_squares(quiet
 
 
 @pytest.mark.parametrize("by", [None, Unit.RUN])
-def test_what_the_fit_explained_away_isgiven_back(thrice, by):
+def test_what_the_fit_explained_away_is_given_back(thrice, by):
     """The sum over units of given-back outer products is unbiased for noise of one size, by its exact mean."""
     problem, table = thrice
     basis = column_space(problem.slopes)
