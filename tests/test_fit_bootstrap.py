@@ -15,10 +15,10 @@ from qqtjax.fit.bootstrap import (
     ResidualBootstrap,
     RunBootstrap,
     WildBootstrap,
-    column_space,
-    given_back,
     _versions,
     bootstrap,
+    column_space,
+    given_back,
     refit,
 )
 from qqtjax.fit.clusters import Unit, units_of
