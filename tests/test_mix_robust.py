@@ -246,10 +246,11 @@ def test_mistakes_are_one_clear_line(three):
         ({three: 0.0}, "weight 0.0"),
         ({three: 1.0, elsewhere: 1.0}, "pools differ"),
         ([], "expected draws or fits"),
+        (0.5, "expected draws or fits"),
         (wrong, "scale of shape"),
     ):
         with pytest.raises(InputError, match=said):
-            robust_mix(given, BUDGET)
+            robust_mix(given, BUDGET)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="level 1"):
         CVaR(1)
     with pytest.raises(InputError, match="objective 'mean'"):

@@ -189,9 +189,13 @@ def ensemble_of(uncertain: Uncertain | Sequence[Uncertain] | Mapping[Uncertain, 
     Raises:
         InputError: none, weights that are not positive numbers, laws on different pools, draws that do not fit.
     """
-    if isinstance(uncertain, Draws | FittedLaw):
-        uncertain = [uncertain]
-    weights = dict(uncertain) if isinstance(uncertain, Mapping) else dict.fromkeys(uncertain, 1.0)
+    weights: dict[Uncertain, float]
+    if isinstance(uncertain, Mapping):
+        weights = {each: weight for each, weight in uncertain.items()}
+    elif isinstance(uncertain, Sequence):
+        weights = {each: 1.0 for each in uncertain}
+    else:
+        weights = {uncertain: 1.0}
     if not weights or not all(isinstance(each, Draws | FittedLaw) for each in weights):
         raise InputError("robust_mix: expected draws or fits, or {draws or fit: weight}")
     for weight in weights.values():
