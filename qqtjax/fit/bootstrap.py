@@ -203,13 +203,16 @@ def column_space(weighted: np.ndarray) -> np.ndarray:
 
 
 def given_back(noise: np.ndarray, basis: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(I - H_gg)^-1/2 r_g of every unit; along directions that the fit explains whole there is nothing to give back."""
+    """(I - H_gg)^-1/2 r_g of every unit, for `[M]` or `[M, ...]`.
+
+    Along directions that the fit explains whole there is nothing to give back.
+    """
     found = np.empty_like(noise)
     for label in range(labels.max() + 1):
         own = labels == label
         values, vectors = np.linalg.eigh(np.eye(own.sum()) - basis[own] @ basis[own].T)
         inverse = np.where(values > 1e-6, 1.0 / np.sqrt(np.maximum(values, 1e-6)), 0.0)
-        found[own] = vectors @ (inverse * (vectors.T @ noise[own]))
+        found[own] = (vectors * inverse) @ (vectors.T @ noise[own])
     return found
 
 

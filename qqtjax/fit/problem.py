@@ -56,7 +56,7 @@ def problem_of(fitted: FittedLaw, runs: Runs, importance: np.ndarray | None = No
         importance: `[M]` weights of the checkpoints, if the fit was given any.
 
     Raises:
-        InputError: published constants; a pooled fit; other runs than those fitted; weights of the fit that are missing.
+        InputError: published constants; a pooled fit; other runs than those fitted; weights of the fit missing.
 
     Example:
         >>> import qqtjax as qqt
