@@ -42,6 +42,7 @@ def main() -> None:
     if asked.work:
         asked.work.mkdir(parents=True, exist_ok=True)
     first = sorted(wanted, key=lambda each: LONGEST.index(each.name) if each.name in LONGEST else len(LONGEST))
+    resumed = asked.work is not None and any(asked.work.iterdir())
     began = time.perf_counter()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         waiting = [pool.submit(run, table, asked.seed, asked.work) for table in first]
@@ -50,7 +51,7 @@ def main() -> None:
             found = each.result()
             done[found.table.name] = found
             print(f"{found.table.name}: {found.seconds:.0f} s, {found.processor:.0f} s of processor", flush=True)
-    seconds = time.perf_counter() - began
+    seconds = np.nan if resumed else time.perf_counter() - began
     processor = sum(each.processor for each in done.values())
     ordered = [done[each.name] for each in wanted]
     sections, figures = [], {"seconds": seconds, "processor_seconds": processor, "tables": {}}

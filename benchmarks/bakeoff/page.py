@@ -27,6 +27,7 @@ def whole(
         seconds: that all of it took, by the clock and of processor time.
         seed: of the splits.
     """
+    clock = "in several parts" if np.isnan(seconds[0]) else f"{seconds[0]:.0f} s by the clock"
     columns = [(table.name, result) for table, results in done for result in results]
     laws = list(dict.fromkeys(law for _, result in columns for law in result.laws))
     ratio = {
@@ -42,7 +43,7 @@ def whole(
         "",
         "Which law predicts runs that it was not fitted on. What is held out, how laws are fitted and what is chosen "
         "by inner folds: `benchmarks/PROTOCOL.md`; every attempt: `benchmarks/bakeoff/attempts.csv`. "
-        f"Seed {seed}; {seconds[0]:.0f} s by the clock, two tables at a time, {seconds[1]:.0f} s of processor time.",
+        f"Seed {seed}; two tables at a time, {seconds[1]:.0f} s of processor time, {clock}.",
         "",
         "Held-out mean absolute error over that of the closest law of the split; a dash: the law cannot express the "
         "table, or was left out (reasons below).",

@@ -14,8 +14,8 @@ from qqtjax.laws.law import lacking
 from qqtjax.laws.repetition import bucket
 from qqtjax.runs import Runs
 
-# A law that scans over epochs is left out where a run has more of them.
-LONGEST_SCAN = 256
+# A law that scans over epochs is left out where epochs, pools and checkpoints are more than so many steps together.
+MOST_STEPS = 100_000
 # What sets a law of decaying utility apart from the power law.
 WEAR = {"half_life", "reference_size", "dilution", "decay_shape"}
 
@@ -149,6 +149,7 @@ def reason_against(law: Law, runs: Runs, training: Sequence[np.ndarray]) -> str:
     repeated = bool(np.any(runs.epochs > 1))
     if not repeated and fields & WEAR and fields - WEAR == {field.name for field in dataclasses.fields(power.params)}:
         return "no pool is repeated: it is the power law here"
-    if law.scans(law.params(**dict.fromkeys(fields))) and bucket(float(runs.epochs.max())) > LONGEST_SCAN:
-        return f"evaluates epoch by epoch, and there are {runs.epochs.max():.0f}"
+    steps = bucket(float(runs.epochs.max())) * len(runs.pools) * len(runs)
+    if law.scans(law.params(**dict.fromkeys(fields))) and steps > MOST_STEPS:
+        return f"evaluates epoch by epoch: {runs.epochs.max():.0f} epochs at {len(runs)} checkpoints are too many"
     return ""

@@ -96,6 +96,8 @@ def fit_law(
         seed=seed,
         max_iterations=ITERATIONS,
         width=WIDTH,
+        # Two programs at a time can wait for each other's threads without end where the fits are large.
+        workers=1,
     )[0]
     batch = runs.as_run()
     best = fits.objective[:, None]
