@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qqtjax as qqt
-from benchmarks.studies.truths import POOLS
+from benchmarks.studies.truths import NOISE, POOLS
 from qqtjax.fit.clusters import Unit, units_of
 from qqtjax.fit.covariance import noise_sizes, sandwich
 from qqtjax.fit.objective import Data, Objective, gather, linearise
@@ -77,12 +77,7 @@ def fit_studies(runs: Runs, measured: np.ndarray, by_run: bool = False, seed: in
     """Fit `laws.utility` to every study and take the covariance of each fit."""
     fits = qqt.fit_many(runs, errors=measured, starts=STARTS, seed=seed)
     space = search_space(qqt.laws.utility, runs)
-    order = [
-        "scale",
-        "floor",
-        *(f"utility of {n}" for n in runs.pools.names),
-        *(f"half_life of {n}" for n in runs.pools.names),
-    ]
+    order = _order(runs)
     places = [space.names.index(name) for name in order]
     x = coordinates(fits.params)
     in_space = np.empty_like(x)
@@ -108,6 +103,27 @@ def fit_studies(runs: Runs, measured: np.ndarray, by_run: bool = False, seed: in
     each = [_covariance(slopes[b] * moving[b], residuals[b], labels) for b in range(len(x))]
     factor, freedom = (np.stack(parts) for parts in zip(*each, strict=True))
     return Studies(fits.params, x, factor, freedom, at_bound, tuple(order), low, high)
+
+
+def errors_at_the_truth(runs: Runs, params: UtilityParams) -> np.ndarray:
+    """`[B, F]` standard errors that studies of these truths can have: noise times the root of (J'J)^-1 at the truth."""
+    space = search_space(qqt.laws.utility, runs)
+    places = [space.names.index(name) for name in _order(runs)]
+    x = np.empty((len(params.scale), len(places)))
+    x[:, places] = coordinates(params)
+    run, drawn = gather(runs)
+    data = Data(run, drawn, runs.error, np.ones(len(runs)), space.fixed)
+    with jax.enable_x64(True):
+        objective = Objective(space.layout, 16, False, None)
+        slopes = np.asarray(_every(objective, jnp.asarray(x), np.zeros((len(x), len(runs))), data)[1])[:, :, places]
+    inverse = np.linalg.pinv(slopes.transpose(0, 2, 1) @ slopes, rcond=1e-14, hermitian=True)
+    return NOISE * np.sqrt(np.diagonal(inverse, axis1=1, axis2=2))
+
+
+def _order(runs: Runs) -> list[str]:
+    """Names of the coordinates."""
+    each = (f"{field} of {name}" for field in ("utility", "half_life") for name in runs.pools.names)
+    return ["scale", "floor", *each]
 
 
 def _covariance(slopes: np.ndarray, residuals: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from qqtjax.fit.diagnose import diagnose, errors_as_params, linearised, spread_o
 from qqtjax.fit.objective import Data, Objective, gather
 from qqtjax.fit.parameters import Bounds, Fixed, Share, search_space
 from qqtjax.fit.solvers import LevenbergMarquardt, Solver
+from qqtjax.fit.weakness import weak_points
 from qqtjax.laws import Diagnostics, FittedLaw, Law, Seen, utility
 from qqtjax.laws.fitted import evaluate
 from qqtjax.laws.repetition import bucket
@@ -103,6 +104,8 @@ def fit(
         x = solution.x[0]
         params, each, slopes = jax.tree.map(np.asarray, linearised(objective, x, data))
     findings = diagnose(space, x, each, slopes, weight, huber)
+    freedom = float(np.count_nonzero(weight) - len(findings.factor))
+    weak = weak_points(runs, space, x, findings.errors, freedom)
     exact = np.sqrt(np.mean(each**2)) <= EXACT * np.mean(np.abs(runs.error))
     optimum = exact or findings.lean <= LEAN
     reason = solution.reason
@@ -121,7 +124,7 @@ def fit(
         starts=len(solution.objective),
         standard_errors=errors_as_params(space, findings.errors),
         bounds_hit=findings.bounds_hit,
-        unidentified=findings.unidentified,
+        unidentified=findings.unidentified + weak,
         warnings=tuple(warned),
         residuals=miss,
         settings={
