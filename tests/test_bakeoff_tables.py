@@ -14,6 +14,7 @@ ROWS = {
     "chinchilla": (245, 1, 1),
     "mixinglaws 2Mix": (110, 2, 2),
     "mixinglaws 3Mix": (1060, 3, 3),
+    "mixinglaws 3Mix late": (890, 3, 3),
     "slimpajama": (1357, 7, 8),
     "regmix": (768, 17, 3),
 }

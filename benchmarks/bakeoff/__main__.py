@@ -55,10 +55,11 @@ def main() -> None:
     processor = sum(each.processor for each in done.values())
     ordered = [done[each.name] for each in wanted]
     sections, figures = [], {"seconds": seconds, "processor_seconds": processor, "tables": {}}
-    for table, results, tests, took, used in ordered:
+    for table, results, tests, took, used, kept in ordered:
         figures["tables"][table.name] = {"seconds": took, "processor_seconds": used}
         for result in results:
-            log(table.name, result, asked.why)
+            if not kept:
+                log(table.name, result, asked.why)
             sections.append(page.section(table.name, table.about, result, table.marks.get(result.split, {})))
             figures["tables"][table.name][result.split] = {
                 "held_out": result.checkpoints[1],

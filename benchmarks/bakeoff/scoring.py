@@ -18,13 +18,14 @@ PERMUTATIONS = 999
 
 
 class Done(NamedTuple):
-    """One table's results, and the seconds that they took by the clock and of processor time."""
+    """One table's results, the seconds that they took by the clock and of processor time, and were they kept."""
 
     table: tables.Table
     results: tuple[Bakeoff, ...]
     tests: dict[str, Test]
     seconds: float
     processor: float
+    kept: bool = False
 
 
 def run(table: tables.Table, seed: int, work: Path | None) -> Done:
@@ -59,4 +60,4 @@ def _load(table: tables.Table, work: Path) -> Done | None:
     found = json.loads(end.read_text())
     results = tuple(load_bakeoff(work / f"{table.name}.{place}.json") for place in range(len(table.splits)))
     tests = {name: Test(**{**each, "permuted": np.array(each["permuted"])}) for name, each in found["tests"].items()}
-    return Done(table, results, tests, found["seconds"], found["processor"])
+    return Done(table, results, tests, found["seconds"], found["processor"], kept=True)

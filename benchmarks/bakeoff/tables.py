@@ -161,9 +161,10 @@ def slimpajama(folder: Path) -> Table:
     return Table("slimpajama", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
 
 
-def mixinglaws(folder: Path, pools: int) -> Table:
-    """Mixtures of two or three domains, two or three sizes of models."""
+def mixinglaws(folder: Path, pools: int, first_step: int = 0) -> Table:
+    """Mixtures of two or three domains, two or three sizes of models; of three the checkpoints from `first_step` on."""
     table = pd.read_csv(folder / "mixinglaws" / f"{pools}Mix.csv").dropna()
+    table = table[table.step >= first_step]
     made = _fresh(table, table.tokens.to_numpy(), table.run_id, table.params_nonembed.to_numpy())
     if pools == 2:
         marks = {
@@ -184,6 +185,11 @@ def mixinglaws(folder: Path, pools: int) -> Table:
             "aim": 0.019,
         }
     }
+    if first_step:
+        about = (
+            f"rows with all losses from step {first_step:,} on, where 2Mix begins; added after the figures of all steps"
+        )
+        return Table("mixinglaws 3Mix late", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
     about = "all rows with all losses, very early steps too"
     return Table("mixinglaws 3Mix", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
 
@@ -246,6 +252,7 @@ def public(folder: Path) -> tuple[Table, ...]:
         chinchilla(folder),
         mixinglaws(folder, 2),
         mixinglaws(folder, 3),
+        mixinglaws(folder, 3, first_step=10_000),
         slimpajama(folder),
         regmix(folder),
     )
