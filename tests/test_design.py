@@ -1,0 +1,172 @@
+"""Planning of training runs: what a run would teach, against exact algebra, refits and planted cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.planted import SIZE, curves
+from qqtjax import InputError
+from qqtjax.design import believe, next_run, sensitivity
+from qqtjax.design.candidates import candidates_for, simplex_grid
+from qqtjax.design.knowledge import Normals, Payoffs, information, regret_after, regret_now, remaining
+from qqtjax.laws import UtilityParams
+from qqtjax.runs import Runs
+
+# Two pools that compete and two that do not.
+TRUTH = UtilityParams(
+    scale=4e6,
+    floor=0.1,
+    utility=-np.array([0.16, 0.15, 0.05, 0.04]),
+    half_life=np.array([5.0, 6.0, 5.0, 5.0]),
+    reference_size=np.full(4, SIZE),
+)
+NOISE = 0.003
+EPOCHS = (0.25, 0.5, 1.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def measured() -> Runs:
+    return curves(TRUTH, EPOCHS, NOISE, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def belief(measured: Runs):
+    return believe(measured, noise=NOISE)
+
+
+@pytest.fixture(scope="module")
+def answer(measured: Runs):
+    return next_run(measured, 640e6, noise=NOISE, price_per_sample=1e-6, draws=256)
+
+
+def test_covariance_after_a_run_is_that_of_adding_its_information(x64, rng):
+    root, jacobian = rng.normal(size=(4, 4)), rng.normal(size=(3, 4))
+    jacobian[2] = 0.0  # a checkpoint that is none
+    before = root @ root.T + np.eye(4)
+    after = np.linalg.inv(np.linalg.inv(before) + jacobian.T @ jacobian / 0.5**2)
+    np.testing.assert_allclose(remaining(before, jacobian, 0.5), after, rtol=1e-10, atol=1e-12)
+    gained = math.log(np.linalg.det(before) / np.linalg.det(after))
+    assert float(information(before, jacobian, 0.5)) == pytest.approx(gained, rel=1e-10)
+
+
+def test_regret_of_two_options_is_that_of_a_normal_difference(x64, rng):
+    """y_0 - y_1 ~ N(0, v): deciding at once costs E max(0, .) = sd / sqrt(2 pi); knowing half of it less."""
+    sd, noise = 0.01, 0.01
+    tiny = 1e-6  # so that exp is linear: the errors are 1 + tiny L
+    linear = Payoffs(np.zeros(2), np.array([[sd], [0.0]]), np.log(np.full(2, tiny)), np.zeros((2, 1)))
+    normals = Normals(rng.normal(size=(200_000, 1)), rng.normal(size=(200_000, 1)))
+    now = regret_now(linear, jnp.eye(1), normals).mean()
+    assert float(now) == pytest.approx(sd / math.sqrt(2 * math.pi), rel=0.01)
+    # The estimate m = theta r^2 + .., of variance r^2 = 1/2: E max(0, m) - the mean gain is sd r / sqrt(2 pi).
+    after = regret_after(linear, jnp.eye(1), jnp.full((1, 1), noise), noise, normals).mean()
+    assert float(now - after) == pytest.approx(sd * math.sqrt(0.5) / math.sqrt(2 * math.pi), rel=0.02)
+
+
+def test_a_belief_from_many_exact_checkpoints_is_the_truth():
+    many = curves(TRUTH, (0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0), 1e-5, np.random.default_rng(0))
+    found = believe(many)
+    assert found.noise == pytest.approx(1e-5, rel=0.4)
+    for name in ("utility", "half_life", "scale"):
+        np.testing.assert_allclose(getattr(found.fitted.params, name), getattr(TRUTH, name), rtol=5e-3)
+
+
+def test_what_was_never_repeated_keeps_the_prior_of_its_half_life(measured):
+    once = measured.select(measured.samples_seen <= SIZE)
+    found = believe(once, noise=NOISE, prior={"half_life": (2.0, 8.0)})
+    spread = found.standard_deviations()
+    for place, name in enumerate(once.pools.names):
+        assert spread[f"half_life of {name}"] == pytest.approx(math.log(2), rel=1e-6)
+        assert found.fitted.params.half_life[place] == pytest.approx(4.0, rel=1e-6)
+
+
+def test_implicit_derivative_of_the_fit_is_that_of_refitting(measured, belief):
+    slopes = sensitivity(belief)
+    assert slopes.shape == (len(belief.x), len(measured))
+    step = 1e-4
+    for row in (3, 9):
+        moved = []
+        for sign in (1, -1):
+            error = measured.error.copy()
+            error[row] += sign * step
+            moved.append(believe(dataclasses.replace(measured, error=error), noise=NOISE).x)
+        central = (moved[0] - moved[1]) / (2 * step)
+        np.testing.assert_allclose(slopes[:, row], central, rtol=1e-3, atol=1e-3 * np.abs(central).max())
+
+
+def test_next_run_teaches_about_pools_that_compete(measured, answer):
+    best = answer.best
+    assert best.reduction > 2 * best.reduction_error
+    assert best.run.weights[:2].sum() == pytest.approx(1.0)
+    assert best.run.checkpoints[-1] > 2 * SIZE  # half-lives are what is open
+    assert answer.regret > 0
+    assert answer.most.reduction == max(row.reduction for row in answer.rows)
+    assert best.price == pytest.approx(best.run.cost * 1e-6)
+
+
+def test_what_teaches_more_is_worth_no_less_information(answer):
+    """D-optimality of a longer run on the same pools, whose checkpoints contain those of the shorter."""
+    alone = [row for row in answer.rows if row.run.name == "pool1" and row.run.resumes is None]
+    alone.sort(key=lambda row: row.run.cost)
+    gained = [row.information for row in alone]
+    assert len(gained) > 3
+    assert gained == sorted(gained)
+
+
+def test_the_same_seed_gives_the_same_answer_and_a_spend_holds(measured, answer):
+    again = next_run(measured, 640e6, noise=NOISE, price_per_sample=1e-6, draws=256)
+    assert again.to_dict() == answer.to_dict()
+    cheap = [row for row in answer.rows if row.price <= 20.0]
+    within = next_run(measured, 640e6, noise=NOISE, price_per_sample=1e-6, spend=20.0, draws=256)
+    assert {row.run.cost for row in within.rows} == {row.run.cost for row in cheap}
+
+
+def test_next_run_prints_within_80_columns(answer):
+    text = str(answer)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Expected regret" in text
+    assert "run-to-run noise is not known" in " ".join(text.split())
+
+
+def test_runs_are_continued_from_where_they_ended(measured, belief):
+    found = candidates_for(belief.fitted, measured, {}, (1.0, 2.0, 4.0), 4 * SIZE, resume=True)
+    on = [each for each in found if each.resumes == "pool0"]
+    assert [(each.cost / SIZE, each.checkpoints.tolist()) for each in on] == [(2.0, [4 * SIZE])]
+    assert not [
+        each for each in candidates_for(belief.fitted, measured, {}, (1.0,), SIZE, resume=False) if each.resumes
+    ]
+
+
+def test_grid_of_mixes_is_the_simplex():
+    grid = simplex_grid(3)
+    assert len(grid) == 66
+    assert len(np.unique(grid, axis=0)) == 66
+    np.testing.assert_allclose(grid.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budget": -1.0}, "budget -1.0: expected a positive number"),
+        ({"budget": 640e6, "spend": 1.0, "noise": NOISE}, "spend 1: no run is that cheap"),
+        ({"budget": 640e6, "noise": -1.0}, "noise -1.0: expected a positive number"),
+        ({"budget": 640e6, "prior": {"depth": (1.0, 2.0)}}, "prior: 'depth' is not fitted"),
+        ({"budget": 640e6, "prior": {"half_life": (3.0, 2.0)}}, "prior of half_life: .3, 2., expected low < high"),
+        ({"budget": 640e6, "noise": NOISE, "checkpoints": (2.0, 1.0)}, "expected positive epochs, rising"),
+        ({"budget": 640e6, "draws": 1}, "draws 1: expected a whole number >= 2"),
+    ],
+)
+def test_bad_input_is_one_line(measured, settings, message):
+    budget = settings.pop("budget")
+    with pytest.raises(InputError, match=message):
+        next_run(measured, budget, **settings)
+
+
+def test_noise_cannot_be_found_from_too_few_checkpoints(measured):
+    few = measured.select(measured.samples_seen == SIZE)
+    with pytest.raises(InputError, match="checkpoints leave too little to find their noise"):
+        believe(few)
