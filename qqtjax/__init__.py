@@ -30,7 +30,9 @@ from qqtjax.fit.bootstrap import ResidualBootstrap as ResidualBootstrap
 from qqtjax.fit.bootstrap import RunBootstrap as RunBootstrap
 from qqtjax.fit.bootstrap import WildBootstrap as WildBootstrap
 from qqtjax.fit.clusters import Unit as Unit
+from qqtjax.fit.covariance import covariance as covariance
 from qqtjax.fit.drawing import Posterior as Posterior
+from qqtjax.fit.drawing import StudentT as StudentT
 from qqtjax.fit.drawing import draw as draw
 from qqtjax.fit.many import Fits as Fits
 from qqtjax.fit.many import fit_laws as fit_laws
@@ -51,10 +53,14 @@ from qqtjax.laws import FittedLaw as FittedLaw
 from qqtjax.laws.draws import Draws as Draws
 from qqtjax.laws.draws import draw_params as draw_params
 from qqtjax.laws.intervals import parameter_intervals as parameter_intervals
+from qqtjax.mix import CVaR as CVaR
+from qqtjax.mix import Mean as Mean
 from qqtjax.mix import Mix as Mix
 from qqtjax.mix import Mixes as Mixes
+from qqtjax.mix import Worst as Worst
 from qqtjax.mix import optimize_mix as optimize_mix
 from qqtjax.mix import optimize_schedule as optimize_schedule
+from qqtjax.mix import robust_mix as robust_mix
 from qqtjax.plan import Plan as Plan
 from qqtjax.plan import mixture_evidence as mixture_evidence
 from qqtjax.plan import plan as plan

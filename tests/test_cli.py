@@ -483,13 +483,15 @@ def test_plan_gives_the_library_numbers(qqt_typed: Typed, folder: Path, fitted: 
     options = ("--budgets", "20k,80k", "--filter", "mine=A", "--mix", "half=A:.5+B:.5", "--target-error", ".4")
     ran = qqt_typed("plan", folder / "runs.csv", *FIT, *options, "--json", "-o", "plan.json")
     assert (ran.status, ran.err) == (0, "qqt: wrote plan.json\n")
+    runs = qqt.read_runs(folder / "runs.csv")
     expected = qqt.plan(
         fitted,
         [20e3, 80e3],
         filters={"mine": ["A"]},
         mixes={"half": {"A": 0.5, "B": 0.5}},
         target_error=0.4,
-        runs=qqt.read_runs(folder / "runs.csv"),
+        runs=runs,
+        draws=qqt.draw(fitted, runs.select(runs.to_fit()), 400, qqt.StudentT()),
     )
     document = ran.document
     plain = expected.to_dict()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -22,6 +24,7 @@ from qqtjax.io.tables import wordclip
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import Seen
+from qqtjax.plan import plan
 
 PAPER = published("datacomp-tmars").utility
 TOP, SECOND = PAPER.pools.names[:2]
@@ -177,3 +180,23 @@ def test_the_choice_may_hang_on_early_checkpoints_or_on_dilution():
 def test_bad_input_is_one_line(draws, wrong, says):
     with pytest.raises(InputError, match=says):
         wrong(draws)
+
+
+def test_a_plan_shows_how_sure_it_is(draws):
+    budgets = [64e6, 640e6]
+    answer = plan(PAPER, budgets, draws=draws)
+    options = {recipe.name: list(recipe.weights.values()) for recipe in answer.rows[0].options}
+    alone = decide(draws, options, budgets)
+    assert answer.decision is not None
+    np.testing.assert_array_equal(answer.decision.probability, alone.probability)
+    for crossing in answer.crossovers:
+        assert (crossing.doubt is not None) == crossing.decides
+        if crossing.doubt is not None:
+            assert any(low <= crossing.samples_seen <= high for low, high in crossing.doubt.spans)
+    told = str(answer)
+    assert "how sure (300 draws, scattered)" in told
+    assert "made up" in told
+    assert max(map(len, told.splitlines())) <= 80
+    document = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
+    assert document["decision"]["budgets"][0]["choice"] == answer.rows[0].best.name
+    assert "how sure: not known" in str(plan(PAPER, budgets))

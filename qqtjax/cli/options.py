@@ -283,3 +283,25 @@ def resized(fitted: Any, sizes: str) -> Any:
     changed = words.sizes(sizes, "--sizes", fitted.pools.names)
     with words.naming("--sizes"):
         return fitted.with_sizes(changed)
+
+
+def drawn_around(fitted: Any, runs: Any, count: int, seed: int) -> Any:
+    """Draws around a fit without refitting it, of whole runs where every pool has several; None where none exist.
+
+    Args:
+        fitted: a fit.
+        runs: the rows that were fitted; None: a saved fit, which knows its covariance of independent checkpoints.
+        count: of draws.
+        seed: of the random numbers.
+    """
+    from qqtjax.fit.clusters import Unit, several_runs
+    from qqtjax.fit.drawing import StudentT, draw
+    from qqtjax.laws.draws import Draws, draw_params
+
+    try:
+        if runs is None:
+            note = "from a saved fit: checkpoints were taken as independent"
+            return Draws(fitted, draw_params(fitted, count, seed), "normal approximation", float("inf"), (note,))
+        return draw(fitted, runs, count, StudentT(Unit.RUN if several_runs(runs) else None), seed=seed)
+    except InputError:
+        return None

@@ -17,6 +17,7 @@ EXAMPLES = """Examples:
   qqt plan fit.json --filter mine=top10+top30 --mix half=top10:.5+top20:.5
   qqt plan --published datacomp-tmars"""
 QUESTION, SOURCE = "Question", "Instead of RUNS"
+DRAWS = 400
 
 
 def plan(
@@ -168,6 +169,7 @@ def plan(
                 }
             else:
                 fitted = o.fit_named(source)
+                question["draws"] = o.drawn_around(fitted, None, DRAWS, seed)
             about(fitted.pools)
         else:
             say("reading runs")
@@ -175,6 +177,7 @@ def plan(
             about(table.pools)
             fitted, question["blind"] = _fitted(table, chosen, starts, seed, say)
             question["runs"] = table
+            question["draws"] = o.drawn_around(fitted, table.select(table.to_fit()), DRAWS, seed)
         if asked is None and flops is None and target_error is None:
             asked = wanted or default_budgets(fitted)
         say("planning")

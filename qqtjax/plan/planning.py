@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from qqtjax.decide import crossover_set, decide
 from qqtjax.errors import InputError
+from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw, Shares
 from qqtjax.mix import whole_samples
 from qqtjax.mix.filters import Option, quality_order
@@ -63,6 +65,7 @@ def plan(
     reference_laws: Mapping[str, FittedLaw] | None = None,
     horizon: float | None = None,
     error_rate: bool | None = None,
+    draws: Draws | None = None,
     seed: int = 0,
 ) -> Plan:
     """Which data to train on at each budget: the best filter, the best mix, and where the answer changes.
@@ -89,6 +92,8 @@ def plan(
         horizon: the budget up to which crossovers and the target are searched, samples seen.
         error_rate: is the metric an error rate, so that a prediction above 1 is flagged; by default it is one
             unless its name says otherwise (a loss, nll, perplexity, ...) or `runs` or the floor exceed 1.
+        draws: of the fit's parameters (`qqt.draw`): the plan then says how sure each choice is, what a wrong one
+            costs, and between which budgets it changes.
         seed: of the random starts of the mix.
 
     Returns:
@@ -140,6 +145,12 @@ def plan(
     )
     rows, certificate = _rows(fitted, question)
     crossovers, steps, high = _changes(fitted, question)
+    decision = None
+    if draws is not None:
+        draws = dataclasses.replace(draws, fitted=fitted)
+        named = {option.name: option.weights for option in question.options}
+        decision = decide(draws, named, seen) if len(seen) else None
+        crossovers = tuple(_in_doubt(each, draws, named, seen, high) for each in crossovers)
     target = _target(fitted, question, high)
     return Plan(
         law=fitted.law.name,
@@ -158,6 +169,7 @@ def plan(
         dilutions=_dilutions(fitted, question) if sizes else (),
         beside=tuple(_variant(each, name, question) for name, each in others.items()),
         evidence=None if runs is None else mixture_evidence(fit, runs, blind=blind, others=reference_laws),
+        decision=decision,
         warnings=_warnings(fitted, question, rows, high),
     )
 
@@ -298,6 +310,21 @@ def _changes(fitted: FittedLaw, question: _Question) -> tuple[tuple[Crossover, .
         for start, option in steps
     )
     return crossovers, shown, high
+
+
+def _in_doubt(
+    crossing: Crossover, draws: Draws, options: Mapping[str, np.ndarray], budgets: np.ndarray, high: float
+) -> Crossover:
+    """A crossover that decides, with the budgets where it may lie: looked for from a tenth of it to ten times it."""
+    if not crossing.decides:
+        return crossing
+    law, params = draws.fitted.law, draws.fitted.params
+    reach = max(10 * crossing.samples_seen, *budgets) if len(budgets) else 10 * crossing.samples_seen
+    if law.scans(params):
+        reach = max(2 * crossing.samples_seen, *budgets) if len(budgets) else 2 * crossing.samples_seen
+    low = max(0.1 * crossing.samples_seen, tie_of_pools(params) or 0.0)
+    pair = options[crossing.below], options[crossing.above]
+    return dataclasses.replace(crossing, doubt=crossover_set(draws, *pair, low, min(reach, max(high, low * 1.01))))
 
 
 def _outside(fitted: FittedLaw, weights: np.ndarray, samples_seen: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from qqtjax.decide import CrossoverSet, Decision
 from qqtjax.plain import to_plain
 from qqtjax.plan.evidence import Evidence
 
@@ -80,6 +81,7 @@ class Crossover:
         above: the better one at larger budgets.
         decides: does the best of all options change here.
         extrapolation: how far outside the fitted range this lies, in words; empty where it does not.
+        doubt: the set of budgets at which the two may tie; for crossovers that decide, where draws were given.
     """
 
     samples_seen: float
@@ -88,6 +90,7 @@ class Crossover:
     above: str
     decides: bool
     extrapolation: str
+    doubt: CrossoverSet | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +176,7 @@ class Plan:
         dilutions: the answers for dilution 0 and 1, where pools were resized and the answer depends on it.
         beside: the answers of other laws that the caller passed.
         evidence: how well measured mixtures were predicted, where there were any.
+        decision: how sure the choice among the options is at each budget, where draws were given.
         warnings: what to know about the whole plan.
     """
 
@@ -192,11 +196,17 @@ class Plan:
     dilutions: tuple[Variant, ...]
     beside: tuple[Variant, ...]
     evidence: Evidence | None
+    decision: Decision | None
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as dicts, lists, strings and numbers that strict JSON holds; infinities become words."""
-        return to_plain(self)
+        plain = to_plain(dataclasses.replace(self, decision=None, crossovers=()))
+        plain["decision"] = None if self.decision is None else self.decision.to_dict()
+        for each in self.crossovers:
+            doubt = None if each.doubt is None else each.doubt.to_dict()
+            plain["crossovers"].append(to_plain(dataclasses.replace(each, doubt=None)) | {"doubt": doubt})
+        return plain
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each budget and option (the best mix included), as a pandas data frame."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from qqtjax.decide import Decision
 from qqtjax.plan.evidence import Evidence
 from qqtjax.plan.result import Plan, PlanRow, Recipe, Target, Variant
 from qqtjax.text import show_count
@@ -68,6 +69,10 @@ def plan_text(plan: Plan) -> str:
     if any(row.flops is not None for row in plan.rows):
         prices = ", ".join(f"{count_text(row.samples_seen)} = {row.flops:.4g} FLOPs" for row in plan.rows)
         lines += _wrapped(f"budgets: {prices}", "  ")
+    if plan.decision is not None:
+        lines += ["", *_decision_lines(plan.decision)]
+    elif plan.rows:
+        lines += ["", "how sure: not known without draws of the parameters (qqt.draw)"]
     lines += ["", *_crossover_lines(plan)]
     for variant in plan.dilutions:
         lines += ["", *_variant_lines(variant, plan, f"{variant.name} (the runs do not settle it):")]
@@ -184,6 +189,28 @@ def _flagged(recipe: Recipe) -> str:
     return f"{error_text(recipe.error):>6}" + ("!" if recipe.impossible else "")
 
 
+def _decision_lines(decision: Decision) -> list[str]:
+    """How sure the best option is at every budget."""
+    line = "{:>8}  {:<20} {:>8} {:>9}  {:<20} {:>6}"
+    lines = _wrapped(f"how sure ({decision.method}):")
+    lines.append(line.format("budget", "best filter", "P(best)", "if wrong", "runner-up", "P"))
+    for place, samples_seen in enumerate(decision.budgets):
+        best, second = int(decision.best[place]), int(decision.runner_up[place])
+        cost = decision.regret_if_wrong[place]
+        lines.append(
+            line.format(
+                count_text(float(samples_seen)),
+                _clipped(decision.names[best], 20),
+                f"{decision.chosen[place]:.2f}",
+                error_text(float(cost)) if cost > 0 else "-",
+                _clipped(decision.names[second], 20) if second != best else "-",
+                f"{decision.probability[second, place]:.2f}" if second != best else "-",
+            )
+        )
+    lines += [each for note in decision.notes for each in _wrapped(note, "  ")]
+    return lines
+
+
 def _crossover_lines(plan: Plan) -> list[str]:
     if not plan.crossovers:
         return [f"no two options change places up to {count_text(plan.horizon)} samples"]
@@ -195,10 +222,12 @@ def _crossover_lines(plan: Plan) -> list[str]:
         if id(crossing) in hidden:
             continue
         mark = "*" if crossing.decides else " "
-        beyond = "  (extrapolated)" if crossing.extrapolation else ""
-        lines.append(
-            f" {mark}{count_text(crossing.samples_seen):>8}  {_clipped(crossing.below, 24)} -> "
-            f"{_clipped(crossing.above, 24)}{beyond}"
+        beyond = f"  ({crossing.doubt})" if crossing.doubt is not None else ""
+        beyond += "  (extrapolated)" if crossing.extrapolation else ""
+        lines += _wrapped(
+            f"{mark}{count_text(crossing.samples_seen):>8}  {_clipped(crossing.below, 24)} -> "
+            f"{_clipped(crossing.above, 24)}{beyond}",
+            " ",
         )
     if hidden:
         lines.append(f"  and {len(hidden)} more between options that are not the best there")
