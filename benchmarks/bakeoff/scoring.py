@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -34,9 +35,11 @@ def run(table: tables.Table, seed: int, work: Path | None) -> Done:
         return kept
     began, used = time.perf_counter(), time.process_time()
     laws = (*default_contestants(), *BASELINES)
-    results = tuple(
+    found = (
         bakeoff(table.runs, laws, split, seed=seed, starts=table.starts, huber=table.huber) for split in table.splits
     )
+    # Between processes goes what a file holds.
+    results = tuple(dataclasses.replace(each, models={}) for each in found)
     tests = permutation_test(table.runs, PERMUTATIONS, seed) if table.name == "datablations" else {}
     done = Done(table, results, tests, time.perf_counter() - began, time.process_time() - used)
     if work is not None:
