@@ -174,6 +174,8 @@ def test_the_choice_may_hang_on_early_checkpoints_or_on_dilution():
         (lambda d: decide(d, {"a": {TOP: 1}}, [1e6], level=1.0), "level"),
         (lambda d: crossover_set(d, {TOP: 1}, BOTH, 2e6, 1e6), "0 < low < high"),
         (lambda d: near_best(d.fitted, 1e8, 0.0), "epsilon"),
+        (lambda d: drop_early(wordclip("C", roles=("single",)), {"a": {"C00": 1}}, [1e4], (0, 5)), "C80 at 5 epochs"),
+        (lambda d: plan(published("datacomp-tmars").effective_data, [1e8], draws=d), "draws of law utility"),
         (lambda d: predict_interval(d, {TOP: 0.5}, 1e8), "sum to"),
     ],
 )
@@ -200,3 +202,5 @@ def test_a_plan_shows_how_sure_it_is(draws):
     document = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     assert document["decision"]["budgets"][0]["choice"] == answer.rows[0].best.name
     assert "how sure: not known" in str(plan(PAPER, budgets))
+    again = plan(PAPER, budgets, draws=draws, filters={"mine": [TOP]})
+    np.testing.assert_array_equal(again.decision.probability, alone.probability)

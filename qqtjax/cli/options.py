@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from qqtjax.cli import words
-from qqtjax.errors import InputError
+from qqtjax.errors import InputError, QQTWarning
 
 READING, FITTING, SOURCE, OUTPUT = "Reading runs", "Fitting", "Instead of FIT", "Output"
 PUBLISHED_LAWS = ("utility", "released_utility", "effective_data")
@@ -298,10 +299,13 @@ def drawn_around(fitted: Any, runs: Any, count: int, seed: int) -> Any:
     from qqtjax.fit.drawing import StudentT, draw
     from qqtjax.laws.draws import Draws, draw_params
 
+    if not count:
+        return None
     try:
         if runs is None:
             note = "from a saved fit: checkpoints were taken as independent"
             return Draws(fitted, draw_params(fitted, count, seed), "normal approximation", float("inf"), (note,))
         return draw(fitted, runs, count, StudentT(Unit.RUN if several_runs(runs) else None), seed=seed)
-    except InputError:
+    except InputError as reason:
+        warnings.warn(f"how sure is not known: {reason}", QQTWarning, stacklevel=2)
         return None

@@ -75,6 +75,9 @@ def plan(
         str | None,
         o.option(group=SOURCE, metavar="NAME", help="Published constants: datacomp-tmars."),
     ] = None,
+    draws: Annotated[
+        int, o.option(group=QUESTION, metavar="N", min=0, help="Draws that say how sure the answer is; 0: none.")
+    ] = DRAWS,
     law: o.LawName = None,
     starts: o.Starts = 64,
     format: o.Format = None,
@@ -169,7 +172,7 @@ def plan(
                 }
             else:
                 fitted = o.fit_named(source)
-                question["draws"] = o.drawn_around(fitted, None, DRAWS, seed)
+                question["draws"] = o.drawn_around(fitted, None, draws, seed)
             about(fitted.pools)
         else:
             say("reading runs")
@@ -177,7 +180,7 @@ def plan(
             about(table.pools)
             fitted, question["blind"] = _fitted(table, chosen, starts, seed, say)
             question["runs"] = table
-            question["draws"] = o.drawn_around(fitted, table.select(table.to_fit()), DRAWS, seed)
+            question["draws"] = o.drawn_around(fitted, table.select(table.to_fit()), draws, seed)
         if asked is None and flops is None and target_error is None:
             asked = wanted or default_budgets(fitted)
         say("planning")

@@ -53,15 +53,17 @@ class CrossoverSet:
         for place, (first, last) in enumerate(self.spans):
             start = "" if place == 0 and self.open_below else show_count(first, 3)
             final = place == len(self.spans) - 1 and self.open_above
-            if final:
+            if final and place == 0:
                 parts.append(f"never below {start}, perhaps never" if start else "anywhere")
+            elif final:
+                parts.append(f"above {start}")
             else:
                 parts.append(f"{start} to {show_count(last, 3)}" if start else f"below {show_count(last, 3)}")
         return " or ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; an end that was not found is None."""
-        spans = [[first, last] for first, last in self.spans]
+        spans: list[list[float | None]] = [[first, last] for first, last in self.spans]
         if self.open_below:
             spans[0][0] = None
         if self.open_above:

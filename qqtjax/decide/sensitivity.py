@@ -89,7 +89,7 @@ def drop_early(
         A `Sensitivity` whose values are the epochs.
 
     Raises:
-        InputError: a limit that leaves no checkpoint; as `fit_many`.
+        InputError: a limit that leaves a pool without checkpoints; as `fit_many`.
 
     Example:
         >>> import qqtjax as qqt
@@ -98,11 +98,18 @@ def drop_early(
         >>> found.to_frame().shape
         (5, 2)
     """
-    begun = runs.samples_seen / np.sum(np.where(runs.weights > 0, np.asarray(runs.as_run().sizes), 0.0), axis=1)
+    drawn = runs.weights > 0
+    size = np.sum(np.where(drawn, np.asarray(runs.as_run().sizes), 0.0), axis=1)
+    # Where a size is not known no epoch can be counted, and nothing is dropped.
+    begun = np.where(np.isfinite(size), runs.samples_seen / size, np.inf)
     kept = np.stack([begun >= each * (1 - 1e-9) for each in epochs])
     for each, row in zip(epochs, kept, strict=True):
-        if not row.any():
-            raise InputError(f"no checkpoint at {each:g} epochs or later: expected at least one")
+        lost = drawn.any(axis=0) & ~drawn[row].any(axis=0)
+        if lost.any():
+            names = ", ".join(np.array(runs.pools.names)[lost])
+            raise InputError(
+                f"no checkpoint of {names} at {each:g} epochs or later: expected at least one of every pool"
+            )
     weight = kept.astype(np.float64) if runs.eval_size is None else kept * runs.eval_size
     fits = fit_many(runs, law, importance=weight, starts=starts, seed=seed, **settings)
     fitted = FittedLaw(law, jax.tree.map(lambda leaf: leaf[0], fits.params), runs.pools)
@@ -143,7 +150,12 @@ def over_dilution(
 
 
 def _chosen(
-    what: str, values: ArrayLike, fit: FittedLaw, params: Any, options: Mapping[str, Shares], budgets: ArrayLike
+    what: str,
+    values: ArrayLike | Sequence[float],
+    fit: FittedLaw,
+    params: Any,
+    options: Mapping[str, Shares],
+    budgets: ArrayLike,
 ) -> Sensitivity:
     if not options:
         raise InputError("no options: expected at least one filter or mix")

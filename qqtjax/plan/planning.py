@@ -11,6 +11,7 @@ from qqtjax.decide import crossover_set, decide
 from qqtjax.errors import InputError
 from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw, Shares
+from qqtjax.laws.repetition import bucket
 from qqtjax.mix import whole_samples
 from qqtjax.mix.filters import Option, quality_order
 from qqtjax.mix.predict import error_table, tie_of_pools
@@ -27,6 +28,7 @@ from qqtjax.text import show_count
 BEST_MIX = "best mix"
 # A change of dilution matters when the choice changes, the error moves by this much, or a share by that much.
 NOTICEABLE_ERROR, NOTICEABLE_SHARE = 0.002, 0.05
+MOST_SCANNED = 2**27  # steps of a scan over all draws, options and budgets: some seconds
 NOTICEABLE_BUDGET = 0.02  # relative, of the cheapest budget that reaches a target
 
 
@@ -93,7 +95,7 @@ def plan(
         error_rate: is the metric an error rate, so that a prediction above 1 is flagged; by default it is one
             unless its name says otherwise (a loss, nll, perplexity, ...) or `runs` or the floor exceed 1.
         draws: of the fit's parameters (`qqt.draw`): the plan then says how sure each choice is, what a wrong one
-            costs, and between which budgets it changes.
+            costs, and between which budgets it changes. A law that scans too many epochs for that is not asked.
         seed: of the random starts of the mix.
 
     Returns:
@@ -101,7 +103,7 @@ def plan(
 
     Raises:
         InputError: no budget, one that is not a positive number, FLOPs without a price, an unknown pool,
-            wrong shares, a target that is not positive, several metrics in `runs`.
+            wrong shares, a target that is not positive, several metrics in `runs`, draws of another law or pools.
 
     Example:
         >>> from qqtjax.laws import UtilityParams, utility
@@ -147,10 +149,11 @@ def plan(
     crossovers, steps, high = _changes(fitted, question)
     decision = None
     if draws is not None:
-        draws = dataclasses.replace(draws, fitted=fitted)
-        named = {option.name: option.weights for option in question.options}
-        decision = decide(draws, named, seen) if len(seen) else None
-        crossovers = tuple(_in_doubt(each, draws, named, seen, high) for each in crossovers)
+        draws = _draws_of(fitted, fit, draws)
+        named = {option.name: option.weights for option in different(question.options)}
+        if len(seen) and _affordable(draws, np.stack(list(named.values())), seen):
+            decision = decide(draws, named, seen)
+            crossovers = tuple(_in_doubt(each, draws, named, seen, high) for each in crossovers)
     target = _target(fitted, question, high)
     return Plan(
         law=fitted.law.name,
@@ -312,6 +315,24 @@ def _changes(fitted: FittedLaw, question: _Question) -> tuple[tuple[Crossover, .
     return crossovers, shown, high
 
 
+def _draws_of(fitted: FittedLaw, fit: FittedLaw, draws: Draws) -> Draws:
+    """The draws on the sizes that are planned for."""
+    if draws.fitted.law != fit.law or draws.fitted.pools.names != fit.pools.names:
+        raise InputError(
+            f"draws of law {draws.fitted.law.name} on {', '.join(draws.fitted.pools.names)}: expected those of the "
+            f"fit, law {fit.law.name} on {', '.join(fit.pools.names)}"
+        )
+    return dataclasses.replace(draws, fitted=fitted)
+
+
+def _affordable(draws: Draws, weights: np.ndarray, budgets: np.ndarray) -> bool:
+    """Can a law that scans be evaluated under every draw."""
+    if not draws.fitted.law.scans(draws.params):
+        return True
+    epochs = float(np.max(weights / draws.fitted.pools.sizes) * np.max(budgets))
+    return len(draws) * weights.size * len(budgets) * bucket(epochs) <= MOST_SCANNED
+
+
 def _in_doubt(
     crossing: Crossover, draws: Draws, options: Mapping[str, np.ndarray], budgets: np.ndarray, high: float
 ) -> Crossover:
@@ -322,7 +343,8 @@ def _in_doubt(
     reach = max(10 * crossing.samples_seen, *budgets) if len(budgets) else 10 * crossing.samples_seen
     if law.scans(params):
         reach = max(2 * crossing.samples_seen, *budgets) if len(budgets) else 2 * crossing.samples_seen
-    low = max(0.1 * crossing.samples_seen, tie_of_pools(params) or 0.0)
+    # All pools tie at the scale, which is no crossing: stay half of the way away from it.
+    low = max(0.1 * crossing.samples_seen, np.sqrt((tie_of_pools(params) or 0.0) * crossing.samples_seen))
     pair = options[crossing.below], options[crossing.above]
     return dataclasses.replace(crossing, doubt=crossover_set(draws, *pair, low, min(reach, max(high, low * 1.01))))
 

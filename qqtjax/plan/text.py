@@ -191,19 +191,22 @@ def _flagged(recipe: Recipe) -> str:
 
 def _decision_lines(decision: Decision) -> list[str]:
     """How sure the best option is at every budget."""
-    line = "{:>8}  {:<20} {:>8} {:>9}  {:<20} {:>6}"
+    line = "{:>8}  {:<16} {:>13} {:>7} {:>8}  {:<15} {:>4}"
     lines = _wrapped(f"how sure ({decision.method}):")
-    lines.append(line.format("budget", "best filter", "P(best)", "if wrong", "runner-up", "P"))
+    names = "best filter", f"{100 * decision.level:.3g}% of error", "P(best)", "if wrong", "runner-up", "P"
+    lines.append(line.format("budget", *names))
     for place, samples_seen in enumerate(decision.budgets):
         best, second = int(decision.best[place]), int(decision.runner_up[place])
+        low, high = decision.low[best, place], decision.high[best, place]
         cost = decision.regret_if_wrong[place]
         lines.append(
             line.format(
                 count_text(float(samples_seen)),
-                _clipped(decision.names[best], 20),
+                _clipped(decision.names[best], 16),
+                f"{error_text(float(low))}-{error_text(float(high))}",
                 f"{decision.chosen[place]:.2f}",
                 error_text(float(cost)) if cost > 0 else "-",
-                _clipped(decision.names[second], 20) if second != best else "-",
+                _clipped(decision.names[second], 15) if second != best else "-",
                 f"{decision.probability[second, place]:.2f}" if second != best else "-",
             )
         )
