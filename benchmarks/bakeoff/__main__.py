@@ -34,6 +34,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--why", default="")
     options.add_argument("--only", nargs="*", default=(), help="names of tables; nothing is written but the log")
+    options.add_argument("--finished", action="store_true", help="write the page of the tables that --work holds")
     options.add_argument("--work", type=Path, help="folder that keeps finished tables, to go on from")
     asked = options.parse_args()
     folder = os.environ.get("QQTJAX_DATA")
@@ -41,6 +42,10 @@ def main() -> None:
     wanted = [each for each in wanted if not asked.only or each.name in asked.only]
     if asked.work:
         asked.work.mkdir(parents=True, exist_ok=True)
+    missing = []
+    if asked.finished:
+        missing = [each.name for each in wanted if not (asked.work / f"{each.name}.json").exists()]
+        wanted = [each for each in wanted if each.name not in missing]
     first = sorted(wanted, key=lambda each: LONGEST.index(each.name) if each.name in LONGEST else len(LONGEST))
     resumed = asked.work is not None and any(asked.work.iterdir())
     began = time.perf_counter()
@@ -77,6 +82,8 @@ def main() -> None:
             (each_run,) = (result for result in results if result.split == "runs:each")
             sections.append(page.capacity_section(each_run, architectures(table, each_run)))
     text = page.whole([(each.table, each.results) for each in ordered], sections, (seconds, processor), asked.seed)
+    if missing:
+        text += f"\nNot run, for want of time: {', '.join(missing)}.\n"
     if asked.only:
         print(text)
     else:
