@@ -23,8 +23,8 @@ class Payoffs(NamedTuple):
     """Errors of A options at the target budget, as functions of a step in the F coordinates.
 
     Attributes:
-        floor: `[A]` d_a.
-        floor_slope: `[A, F]`.
+        floor: `[A]` d_a, or `[1]` where all options share it.
+        floor_slope: `[A, F]` or `[1, F]`.
         log_excess: `[A]` L_a = log(y_a - d_a).
         slope: `[A, F]`.
     """
@@ -64,7 +64,8 @@ def payoffs(objective: Objective, x: Array, fixed: Any, options: Run) -> Payoffs
             floor = mixed(params.floor, run.weights)
             return floor, jnp.log(objective.layout.law(params, run, objective.max_epochs) - floor)
 
-        values = jax.vmap(one)(options)
+        floor, log_excess = jax.vmap(one)(options)
+        values = (floor[:1] if jnp.ndim(params.floor) == 0 else floor), log_excess
         return values, values
 
     (floor_slope, slope), (floor, log_excess) = jax.jacfwd(parts, has_aux=True)(x)
@@ -77,11 +78,18 @@ def errors_at(payoffs: Payoffs, steps: Array) -> Array:
     return floor + jnp.exp(payoffs.log_excess[None] + steps @ payoffs.slope.T)
 
 
+def standings(payoffs: Payoffs, steps: Array) -> Array:
+    """`[S, A]` what the options are ranked by, least first: their log excess where they share the floor."""
+    if len(payoffs.floor) == 1:
+        return payoffs.log_excess[None] + steps @ payoffs.slope.T
+    return errors_at(payoffs, steps)
+
+
 def regret_of(estimates: Array, truths: Array) -> Array:
     """`[S]` how much more error the option with the least estimate has than the best.
 
     Args:
-        estimates: `[S, A]` errors that the decision is made on.
+        estimates: `[S, A]` what the decision is made on, least first.
         truths: `[S, A]` errors as they are.
     """
     chosen = jnp.take_along_axis(truths, jnp.argmin(estimates, axis=1)[:, None], axis=1)[:, 0]
@@ -133,7 +141,7 @@ def draws_of(covariance: Array, normals: Array) -> Array:
 def regret_now(payoffs: Payoffs, covariance: Array, normals: Normals) -> Array:
     """Regret of deciding at once, `[S]` draws of it: y_a*(theta) - min_a y_a(theta), a* the best at the point."""
     truths = errors_at(payoffs, draws_of(covariance, normals.params))
-    estimates = errors_at(payoffs, jnp.zeros_like(payoffs.slope[:1]))
+    estimates = standings(payoffs, jnp.zeros_like(payoffs.slope[:1]))
     return regret_of(jnp.broadcast_to(estimates, truths.shape), truths)
 
 
@@ -156,5 +164,5 @@ def regret_after(payoffs: Payoffs, covariance: Array, jacobian: Array, noise: Ar
     """
     steps = draws_of(covariance, normals.params)
     surprise = steps @ jacobian.T + noise * normals.errors
-    estimates = errors_at(payoffs, surprise @ _gain(covariance, jacobian, noise).T)
+    estimates = standings(payoffs, surprise @ _gain(covariance, jacobian, noise).T)
     return regret_of(estimates, errors_at(payoffs, steps))
