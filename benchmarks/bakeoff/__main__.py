@@ -21,7 +21,7 @@ from benchmarks import record
 from benchmarks.bakeoff import page, tables
 from benchmarks.bakeoff.attempts import log
 from benchmarks.bakeoff.scoring import PERMUTATIONS, run
-from qqtjax.bakeoff import Bakeoff
+from qqtjax.bakeoff import Bakeoff, parse_split
 from qqtjax.plain import to_plain
 
 # The tables that take longest first, so that two processes end together.
@@ -65,7 +65,8 @@ def main() -> None:
         for result in results:
             if not kept:
                 log(table.name, result, asked.why)
-            sections.append(page.section(table.name, table.about, result, table.marks.get(result.split, {})))
+            marks = {str(parse_split(split)): known for split, known in table.marks.items()}
+            sections.append(page.section(table.name, table.about, result, marks.get(result.split, {})))
             figures["tables"][table.name][result.split] = {
                 "held_out": result.checkpoints[1],
                 "scores": [each._asdict() for each in result.scores],

@@ -75,6 +75,8 @@ def section(name: str, about: str, result: Bakeoff, marks: Mapping[str, float]) 
     lines = [f"### {name}: `{result.split}`", "", f"{about}. {out} checkpoints held out{targets}.", "", HEAD]
     lines.append("|---" * (HEAD.count("|") - 1) + "|")
     lines += [_row(result, law) for law in laws]
+    inner = min(laws, key=lambda law: result.score(law).inner_mae)
+    lines += ["", f"By the inner folds one would choose {inner}: {result.score(inner).mae:.4f}."]
     lines += ["", *_against_marks(result, marks)]
     if result.left_out:
         reasons: dict[str, list[str]] = {}
