@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import pytest
 
 from benchmarks.planted import SIZE, curves
 from qqtjax import InputError
-from qqtjax.design import believe, next_run, sensitivity
+from qqtjax.cli.main import main
+from qqtjax.design import Study, believe, design, next_run, sensitivity
 from qqtjax.design.candidates import candidates_for, simplex_grid
 from qqtjax.design.knowledge import Normals, Payoffs, information, regret_after, regret_now, remaining
 from qqtjax.laws import UtilityParams
@@ -170,3 +172,108 @@ def test_noise_cannot_be_found_from_too_few_checkpoints(measured):
     few = measured.select(measured.samples_seen == SIZE)
     with pytest.raises(InputError, match="checkpoints leave too little to find their noise"):
         believe(few)
+
+
+@pytest.fixture(scope="module")
+def planned():
+    studies = [Study((0.5, 1.0)), Study((0.5, 1.0, 2.0)), Study((0.5, 1.0, 2.0, 5.0)), Study((0.5, 1.0), 4)]
+    return design({"a": SIZE, "b": SIZE}, 256e6, studies=studies, truths=16, price_per_sample=2e-6)
+
+
+def test_a_longer_study_tells_more_and_costs_more(planned):
+    once, twice, five, four_runs = planned.rows
+    assert [row.cost / SIZE for row in planned.rows] == [2.0, 4.0, 10.0, 8.0]
+    assert once.price == pytest.approx(once.cost * 2e-6)
+    assert once.regret > twice.regret > five.regret
+    assert planned.blind.regret > once.regret
+    assert five.errors["half_life"] < twice.errors["half_life"] / 2
+    # Without a repeat a half-life stays what the prior says: 2 .. 15 is one standard deviation either side.
+    assert once.errors["half_life"] == pytest.approx(1.96 * math.log(7.5) / 2, rel=1e-3)
+    assert four_runs.errors["half_life"] == pytest.approx(once.errors["half_life"], rel=1e-9)
+
+
+def test_expected_intervals_are_those_of_the_fit(planned):
+    """The spread of estimates over simulated studies of one truth, which a narrow prior of truths is."""
+    truth = UtilityParams(
+        scale=4e6, floor=0.1, utility=-np.full(4, 0.15), half_life=np.full(4, 5.0), reference_size=np.full(4, SIZE)
+    )
+    narrow = {"scale": (3.99e6, 4.01e6), "floor": (0.0999, 0.1001), "utility": (-0.1501, -0.1499)}
+    epochs = (0.25, 0.5, 1.0, 2.0)
+    told = design({f"pool{i}": SIZE for i in range(4)}, 640e6, studies=[Study(epochs)], prior=narrow, truths=16)
+    lives = []
+    for seed in range(24):
+        runs = curves(truth, epochs, NOISE, np.random.default_rng(seed))
+        lives.append(believe(runs, noise=NOISE, prior={**narrow, "half_life": (2.0, 15.0)}).fitted.params.half_life)
+    shrunk = (1.96 * math.log(7.5) / 2) ** 2
+    expected = told.rows[0].errors["half_life"]
+    # Of a posterior: the estimates scatter by S (1 - S / t^2) of the prior's t^2.
+    scatter = 1.96 * np.std(np.log(lives))
+    assert scatter == pytest.approx(expected * math.sqrt(1 - expected**2 / shrunk), rel=0.35)
+
+
+def test_design_prints_within_80_columns_and_the_same_seed_gives_the_same(planned):
+    text = str(planned)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "run-to-run noise" in text
+    again = design(
+        {"a": SIZE, "b": SIZE}, 256e6, studies=[row.study for row in planned.rows], truths=16, price_per_sample=2e-6
+    )
+    assert again.to_dict() == planned.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budget": 0.0}, "budget 0.0: expected a positive number"),
+        ({"budget": 1e9, "studies": []}, "studies: none given"),
+        ({"budget": 1e9, "studies": [Study((2.0, 1.0))]}, r"study of epochs \[2.0, 1.0\], 1 runs: expected positive"),
+        ({"budget": 1e9, "truths": 0}, "truths 0: expected a whole number >= 2"),
+        ({"budget": 1e9, "prior": {"tau": (1.0, 2.0)}}, "prior: 'tau' is not fitted"),
+    ],
+)
+def test_bad_input_of_a_design_is_one_line(settings, message):
+    with pytest.raises(InputError, match=message):
+        design({"a": SIZE, "b": SIZE}, **settings)
+
+
+def test_design_needs_sizes():
+    with pytest.raises(InputError, match="a pool without a size"):
+        design({"a": SIZE, "b": np.inf}, 1e9)
+
+
+def test_qqt_design_prints_a_document(capsys):
+    main(["design", "--pools", "2", "--size", "12.8M", "--budget", "256M", "--epochs", ".5,1", "--json"])
+    (one,) = json.loads(capsys.readouterr().out)["designs"]
+    assert one["rows"][0]["cost"] == 2 * SIZE
+
+
+def test_qqt_next_prints_a_document(capsys, tmp_path, measured):
+    rows = ["pool,pool_size,samples_seen,loss"]
+    names = [measured.pools.names[place] for place in measured.source]
+    rows += [f"{name},{SIZE},{n},{y}" for name, n, y in zip(names, measured.samples_seen, measured.error, strict=True)]
+    (tmp_path / "runs.csv").write_text("\n".join(rows))
+    words = f"next {tmp_path}/runs.csv --budget 640M --price-per-sample 1e-6 --noise .003 --draws 256 --json"
+    main(words.split())
+    found = json.loads(capsys.readouterr().out)
+    best = found["rows"][0]
+    assert best["price"] == pytest.approx(best["run"]["cost"] * 1e-6)
+    assert sum(best["run"]["weights"][:2]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("design --pools 2.5 --size 1M --budget 2M", "--pools: found 2.5"),
+        ("design --pools 2 --size 1M --budget 2M --prior half_life=1", "--prior: half_life: found '1'"),
+        ("design --pools 2 --size 1M --budget 2M --runs 3", "--runs: applies to studies given with --epochs"),
+        ("next --budget nothing", "--budget"),
+        ("next --budget 2M --mix half=nowhere:1", "--mix half: unknown pool 'nowhere'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(capsys, words, message):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert "Traceback" not in said.err

@@ -219,7 +219,7 @@ def chosen_runs(truth: World, by_regret: bool, seed: int) -> Path:
         first = np.where(RESUMES, known.depth[:, SOURCE], -1)
         cost = COST_TO[LAST + 1] - COST_TO[first + 1]
         possible = (LAST > first) & (~RESUMES | (first >= 0)) & (known.spent[:, None] + cost <= CAP + 1e-9)
-        live = possible.any(axis=1)
+        live = np.any(possible, axis=1)
         if not live.any():
             return Path(np.array(spent), np.array(regret))
         price = np.where(possible, cost, np.inf)
@@ -232,8 +232,9 @@ def chosen_runs(truth: World, by_regret: bool, seed: int) -> Path:
             per_sample = np.where(gained.max(axis=1, keepdims=True) > 0, gained, per_sample)
         best = np.argmax(np.where(possible, per_sample, -np.inf), axis=1)
         begun, source, last = first[studies, best], SOURCE[best], LAST[best]
-        rows = (cell_source == source[:, None]) & (cell_mark > begun[:, None]) & (cell_mark <= last[:, None])
-        known = measured(known, truth, rows & live[:, None], rng)
+        new = (cell_mark > begun[:, None]) & (cell_mark <= last[:, None])
+        rows = (cell_source == source[:, None]) & new
+        known = measured(known, truth, np.logical_and(rows, live[:, None]), rng)
         depth = known.depth.copy()
         depth[studies[live], source[live]] = last[live]
         known = known._replace(depth=depth, spent=known.spent + np.where(live, cost[studies, best], 0.0))
@@ -257,7 +258,8 @@ def uniform_runs(truth: World, epochs: float | None, seed: int) -> Path:
             of_marks, cost = LADDER[cell_mark] <= epochs, POOLS * epochs
         if known.spent[0] + cost > CAP + 1e-9:
             return Path(np.array(spent), np.array(regret))
-        known = measured(known, truth, np.broadcast_to(np.logical_and(of_marks, cell_source < POOLS), truth.exact.shape), rng)
+        rows = np.logical_and(of_marks, cell_source < POOLS)
+        known = measured(known, truth, np.broadcast_to(rows, truth.exact.shape), rng)
         known = known._replace(spent=known.spent + cost)
         found = again(known, found)
         spent.append(known.spent)

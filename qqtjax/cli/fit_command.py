@@ -107,7 +107,7 @@ def fit(
     settings: dict[str, Any] = {
         "free": _fields(free, "--free"),
         "fixed": {} if fix is None else words.shares(fix, "--fix"),
-        "bounds": {} if bounds is None else _bounds(bounds),
+        "bounds": {} if bounds is None else words.ranges(bounds, "--bounds"),
         "share": _shared(share, per_pool),
         "log": log,
         "huber": None if huber is None else words.positive(huber, "--huber"),
@@ -167,13 +167,3 @@ def _shared(share: str | None, per_pool: str | None) -> dict[str, bool]:
         if name in apart:
             raise InputError(f"--share and --per-pool: {name!r} is in both, expected one of them")
     return {**dict.fromkeys(together, True), **dict.fromkeys(apart, False)}
-
-
-def _bounds(text: str) -> dict[str, tuple[float, float]]:
-    found = {}
-    for name, ends in words.assignments(text, "--bounds").items():
-        low, sign, high = ends.partition(":")
-        if not sign:
-            raise InputError(f"--bounds: {name}: found {ends!r}, expected LOW:HIGH")
-        found[name] = (words.number(low, f"--bounds: {name}"), words.number(high, f"--bounds: {name}"))
-    return found

@@ -14,9 +14,11 @@ from typer.main import get_command
 
 from qqtjax.cli import (
     bakeoff_command,
+    design_command,
     fit_command,
     interrupt,
     mix_command,
+    next_command,
     plan_command,
     predict_command,
     profile_command,
@@ -67,6 +69,12 @@ app.command("sweep", cls=Command, short_help="Errors or best mixes at many point
 app.command(
     "bakeoff", cls=Command, short_help="Laws against each other on held-out runs.", epilog=bakeoff_command.EXAMPLES
 )(bakeoff_command.bakeoff)
+app.command("design", cls=Command, short_help="What to run first, and what it tells.", epilog=design_command.EXAMPLES)(
+    design_command.design
+)
+app.command("next", cls=Command, short_help="Which training run to make next.", epilog=next_command.EXAMPLES)(
+    next_command.next_run
+)
 app.add_typer(pools, name="pools", short_help="Make pools; choose the samples to keep.", epilog=POOLS_NEXT)
 
 

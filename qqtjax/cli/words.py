@@ -209,6 +209,21 @@ def shares(text: str, what: str, names: Sequence[str] = (), sign: str = "=", sep
     return {name: number(value, f"{what}: {name}") for name, value in found.items()}
 
 
+def ranges(text: str, what: str) -> dict[str, tuple[float, float]]:
+    """`{name: (low, high)}` from `floor=0:0.3,half_life=1:30`.
+
+    Raises:
+        InputError: as in `assignments`, or a value that is not two numbers.
+    """
+    found = {}
+    for name, ends in assignments(text, what).items():
+        low, sign, high = ends.partition(":")
+        if not sign:
+            raise InputError(f"{what}: {name}: found {ends!r}, expected LOW:HIGH")
+        found[name] = (number(low, f"{what}: {name}"), number(high, f"{what}: {name}"))
+    return found
+
+
 def sizes(text: str, what: str, names: Sequence[str] = ()) -> dict[str, float]:
     """`{pool: samples}`; `inf` is allowed.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qqtjax.text import show_count
 
 if TYPE_CHECKING:
+    from qqtjax.design.design import Design
     from qqtjax.design.next_run import NextRun, Worth
 
 WIDTH = 80
@@ -81,4 +82,37 @@ def next_run_text(found: NextRun) -> str:
     source = "given" if found.noise_given else "from the residuals"
     lines += ["", *_wrapped(f"noise of one measured error: {found.noise:.3g} ({source})")]
     lines += [line for note in found.notes for line in _wrapped(f"note: {note}")]
+    return "\n".join(lines)
+
+
+def design_text(found: Design) -> str:
+    """All studies as a table."""
+    count = len(found.pools)
+    lines = _wrapped(
+        f"{count} pools of {show_count(float(found.pools.sizes.min()), 4)} samples or more, to decide at "
+        f"{show_count(found.budget, 4)} samples; noise of one measured error {found.noise:g}."
+    )
+    lines += [
+        "",
+        f"{'every pool at epochs':<26}{'samples':>8}{'b':>7}{'tau':>7}{'d':>7}{'error':>8}{'regret':>8}{'right':>8}",
+    ]
+    for row in (found.blind, *found.rows):
+        name = textwrap.shorten(str(row.study), 25, placeholder="..") if row.study.epochs else "(nothing measured)"
+        relative = [f"{min(100 * row.errors[field], 999):.0f} %" for field in ("utility", "half_life")]
+        lines.append(
+            f"{name:<26}{show_count(row.cost, 4):>8}{relative[0]:>7}{relative[1]:>7}{row.errors['floor']:>7.3f}"
+            f"{row.prediction:>8.4f}{small(row.regret):>8}{100 * row.right:>6.0f} %"
+        )
+    lines += _wrapped(
+        "b, tau, d: half-widths of 95 % intervals of utility, half-life (of their logarithms) and floor; error: that "
+        "of the best mix at the budget; regret: expected of the mix chosen then; right: how often it is within the "
+        "noise of one measurement"
+    )
+    if found.rows and found.rows[0].price is not None:
+        lines += _wrapped("price of the studies in turn: " + ", ".join(f"{row.price:.6g}" for row in found.rows))
+    ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in found.prior.items())
+    lines += ["", *_wrapped(f"truths drawn around {ranges} (one standard deviation either side)")]
+    lines += _wrapped(
+        "note: checkpoints count as independent and the law as right; run-to-run noise makes all of it wider"
+    )
     return "\n".join(lines)
