@@ -201,8 +201,8 @@ def believe(
     Example:
         >>> import qqtjax as qqt
         >>> runs = qqt.wordclip("C")
-        >>> belief = believe(runs.select(runs.single & (runs.samples_seen <= 40e3)), noise=0.01)
-        >>> belief.covariance.shape
+        >>> first = runs.select(runs.single & (runs.samples_seen <= 20e3))
+        >>> believe(first, noise=0.01).covariance.shape
         (12, 12)
     """
     if len(runs) == 0:

@@ -128,7 +128,9 @@ def information(covariance: Array, jacobian: Array, noise: ArrayLike) -> Array:
         >>> print(f"{information(np.eye(2), np.array([[1.0, 0.0], [0.0, 0.0]]), 1.0):.4f}")  # log 2
         0.6931
     """
-    system = jnp.eye(len(jacobian), dtype=covariance.dtype) + jacobian @ covariance @ jacobian.T / noise**2
+    slopes = jnp.asarray(jacobian) / noise
+    system = slopes @ covariance @ slopes.T
+    system = system + jnp.eye(len(slopes), dtype=system.dtype)
     return 2.0 * jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(system))))
 
 
