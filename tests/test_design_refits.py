@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.planted import SIZE, curves
-from qqtjax.design import believe
+from qqtjax.design import believe, next_run
 from qqtjax.design.belief import posterior, table_data
-from qqtjax.design.candidates import Candidate, options_for
-from qqtjax.design.next_run import decision, scores
+from qqtjax.design.candidates import options_for
+from qqtjax.design.next_run import decision
 from qqtjax.laws import UtilityParams
 from qqtjax.laws.draws import Draws
 from qqtjax.runs import Runs
@@ -27,7 +27,8 @@ TRUTH = UtilityParams(
     reference_size=np.full(4, SIZE),
 )
 NOISE, BUDGET, WORLDS = 0.003, 640e6, 400
-MARKS = np.array([0.25, 0.5, 1.0, 2.0, 5.0]) * SIZE
+EPOCHS = (0.25, 0.5, 1.0, 2.0, 5.0)
+MARKS = np.array(EPOCHS) * SIZE
 
 
 def longer(runs: Runs, place: int) -> Runs:
@@ -74,9 +75,8 @@ def test_regret_saved_is_that_of_fitting_again(x64):
     errors = worlds.predict(weights, BUDGET)
     regret = errors - errors.min(axis=1, keepdims=True)
     now = regret[:, decision(belief, options, BUDGET)]
-    candidates = [Candidate(runs.pools.names[place], np.eye(4)[place], MARKS, MARKS[-1]) for place in range(3)]
-    said = scores(belief, options, BUDGET, candidates, 4096, 0)
-    assert said.now.mean() == pytest.approx(now.mean(), abs=3 * now.std() / np.sqrt(WORLDS))
+    said = next_run(runs, BUDGET, noise=NOISE, checkpoints=EPOCHS, longest=MARKS[-1], draws=4096)
+    assert said.regret == pytest.approx(now.mean(), abs=3 * now.std() / np.sqrt(WORLDS))
 
     saved = []
     for place in range(3):
@@ -86,7 +86,8 @@ def test_regret_saved_is_that_of_fitting_again(x64):
         simulated[:, len(runs) : len(runs) + len(MARKS)] = exact + NOISE * rng.standard_normal(exact.shape)
         chosen = laws(np.asarray(refitted(simulated, data))).predict(weights, BUDGET).argmin(axis=1)
         saved.append((now - regret[np.arange(WORLDS), chosen]).mean())
-    predicted = said.now.mean() - said.after.mean(axis=1)
+    fresh = {row.run.name: row.reduction for row in said.rows if row.run.resumes is None and row.run.cost == MARKS[-1]}
+    predicted = [fresh[name] for name in runs.pools.names]
     for place in (0, 1):
         assert 0.6 * saved[place] < predicted[place] < 1.6 * saved[place]
     # No decision hangs on the third.
