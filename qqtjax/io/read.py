@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from qqtjax.errors import InputError
+from qqtjax.io.cells import Place
+from qqtjax.io.columns import Asked
 from qqtjax.io.datacomp import tidy_from_datacomp
 from qqtjax.io.files import any_frame, read_table
+from qqtjax.io.fresh import is_fresh, tidy_from_fresh
+from qqtjax.io.olmix import is_olmix, tidy_from_olmix
+from qqtjax.io.openclip import is_openclip, tidy_from_openclip
+from qqtjax.io.repeated import is_repeated, tidy_from_repeated
 from qqtjax.io.tidy import make_runs
+from qqtjax.io.weighted import is_weighted, tidy_from_weighted
 from qqtjax.io.wide import is_wide, tidy_from_wide
 from qqtjax.runs import Runs
 from qqtjax.text import did_you_mean
 
-FORMATS = ("csv", "jsonl", "parquet", "wide", "datacomp")
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class Layout(NamedTuple):
+    """How others lay out a table, one row a checkpoint.
+
+    Attributes:
+        name: what `format=` calls it.
+        matches: do columns of these names look like it; no table of the tidy form does.
+        tidy: turns a frame into the tidy form.
+    """
+
+    name: str
+    matches: Callable[[Sequence[str]], bool]
+    tidy: Callable[[DataFrame, Place, Asked], tuple[DataFrame, Place]]
+
+
+WEIGHTED = Layout("regmix", is_weighted, tidy_from_weighted)
+OPENCLIP = Layout("openclip", is_openclip, tidy_from_openclip)
+REPEATED = Layout("datablations", is_repeated, tidy_from_repeated)
+FRESH = Layout("chinchilla", is_fresh, tidy_from_fresh)
+LAYOUTS = (WEIGHTED, OPENCLIP, REPEATED, FRESH)
+FILES, FOLDERS = ("csv", "jsonl", "parquet"), ("datacomp", "olmix")
+FORMATS = (*FILES, "wide", *FOLDERS, *(layout.name for layout in LAYOUTS))
 
 
 def read_runs(
@@ -33,6 +64,7 @@ def read_runs(
     value: str | None = None,
     samples_per_step: float | None = None,
     samples_per_epoch: float | str | Mapping[str, float | str] | None = None,
+    samples_seen: float | None = None,
 ) -> Runs:
     """Read measured runs: a table with one row a checkpoint, a wide export, or a folder of evaluations.
 
@@ -44,10 +76,16 @@ def read_runs(
     32M, 1.28e7 or 0.64B; a pool's size may be inf. Filters that contain each other are declared by `nested` or
     by a column `includes` (the next smaller filter), and become disjoint shells.
 
+    Tables of others are told by their columns: mixtures with `w_<pool>` and `loss_<target>` (regmix); model size,
+    tokens or compute, and loss (chinchilla); tokens, unique tokens and loss (datablations); architecture, dataset,
+    samples seen and top-1 (openclip); a folder with `ratios.csv` and `metrics.csv` (olmix). Each measured column is
+    a metric; its name is the column's.
+
     Args:
         source: a path to CSV, JSON lines or Parquet; `-` for CSV or JSON lines on standard input; a folder of
-            DataComp-style evaluations; or a data frame (pandas, polars, Arrow).
-        format: csv, jsonl, parquet, wide or datacomp, where the source does not tell.
+            DataComp-style evaluations or an olmix pair; or a data frame (pandas, polars, Arrow).
+        format: csv, jsonl, parquet, wide, datacomp, olmix, regmix, openclip, datablations or chinchilla, where the
+            source does not tell.
         pools: sizes in unique samples by pool name, in order of quality; beside or instead of `pool_size`.
         nested: names of filters that contain each other, smallest first.
         disjoint: pools whose names and sizes read as nested filters share no samples. They read so where the
@@ -58,6 +96,7 @@ def read_runs(
         value: which of error, accuracy and loss is meant, where a table has several or does not tell.
         samples_per_step: samples seen in one step of a wide table.
         samples_per_epoch: samples seen in one epoch of a folder's trainer, for all pools or by pool.
+        samples_seen: samples that every run has seen, for mixtures (regmix, olmix) without a column for it.
 
     Raises:
         InputError: the first thing that is wrong: the file, the row and column, what was found and expected.
@@ -85,35 +124,55 @@ def read_runs(
         raise InputError(f"pools={pools!r}: expected a mapping, pools={{name: size in samples}}")
     kept = [metric] if isinstance(metric, str) else None if metric is None else list(metric)
     wanted = list(tasks) if tasks is not None else kept
+    if samples_seen is not None and not 0 < samples_seen < np.inf:
+        raise InputError(f"samples_seen={samples_seen!r}: expected a positive number of samples")
     is_path = isinstance(source, str | os.PathLike)
-    is_folder = is_path and (format == "datacomp" or Path(source).is_dir())
-    unused = None
-    if is_folder and samples_per_step is not None:
-        unused = "samples_per_step"
-    elif not is_folder and samples_per_epoch is not None:
-        unused = "samples_per_epoch"
+    is_folder = is_path and (format in FOLDERS or Path(source).is_dir())
+    asked = Asked(pools, wanted, value, samples_per_step, samples_seen)
+    applies: tuple[str, ...] = ()
     if is_folder:
-        if not Path(source).is_dir():
+        folder = Path(source)
+        if not folder.is_dir():
             raise InputError(f"{source}: no such folder")
-        frame, place = tidy_from_datacomp(source, pools=pools, samples_per_epoch=samples_per_epoch, tasks=wanted)
+        if format == "olmix" or (format is None and is_olmix(folder)):
+            frame, place = tidy_from_olmix(folder, asked)
+            value, applies = None, ("samples_per_step", "samples_seen")
+        else:
+            frame, place = tidy_from_datacomp(folder, pools=pools, samples_per_epoch=samples_per_epoch, tasks=wanted)
+            applies = ("samples_per_epoch",)
     else:
-        kind = format if format in ("csv", "jsonl", "parquet") else None
-        frame, place = read_table(source, kind) if is_path else any_frame(source)
-        if format == "wide" or (format is None and (samples_per_step is not None or is_wide(frame))):
+        frame, place = read_table(source, format if format in FILES else None) if is_path else any_frame(source)
+        layout = layout_of(frame, format)
+        if layout is not None:
+            frame, place = layout.tidy(frame, place, asked)
+            value = None
+            applies = ("samples_per_step", "samples_seen") if layout is WEIGHTED else ()
+        elif format == "wide" or (format is None and (samples_per_step is not None or is_wide(frame))):
             frame, place = tidy_from_wide(
                 frame, place, pools=pools, metric=wanted, value=value, samples_per_step=samples_per_step
             )
-            value = None
-        elif samples_per_step is not None:
-            unused = unused or "samples_per_step"
-    if unused is not None:
-        raise InputError(f"{place()}: {unused}= does not apply to this source")
+            value, applies = None, ("samples_per_step",)
+    given = {
+        "samples_per_step": samples_per_step,
+        "samples_per_epoch": samples_per_epoch,
+        "samples_seen": samples_seen,
+    }
+    for name in (name for name, said in given.items() if said is not None and name not in applies):
+        raise InputError(f"{place()}: {name}= does not apply to this source")
     runs = make_runs(frame, place, pools=pools, nested=nested, disjoint=disjoint, value=value)
     if tasks is not None:
         runs = runs.average_metrics(known_metrics(runs, tasks, "tasks", place()), f"average of {len(tasks)} tasks")
     elif kept is not None:
         runs = keep_metrics(runs, known_metrics(runs, kept, "metric", place()))
     return runs
+
+
+def layout_of(frame: DataFrame, format: str | None) -> Layout | None:
+    """The layout of that name, or without a name the first one that a table looks like; None is none of them."""
+    if format is None:
+        names = [str(column) for column in frame.columns]
+        return next((layout for layout in LAYOUTS if layout.matches(names)), None)
+    return next((layout for layout in LAYOUTS if layout.name == format), None)
 
 
 def known_metrics(runs: Runs, names: Sequence[str], argument: str, where: str) -> list[str]:
