@@ -60,7 +60,7 @@ def next_run_text(found: NextRun) -> str:
     lines += ["", *_wrapped(f"Next: {where} {show_count(best.run.cost, 4)} samples, measured at {marks} samples.")]
     lines += [
         "",
-        f"{'train on':<28}{'samples':>9}{'ends at':>9}{'regret':>9}{'saved per 1M':>14}{'information':>11}",
+        f"{'train on':<28}{'samples':>9}{'ends at':>9}{'regret':>9}{'saved per 1M':>14}{'info, nats':>11}",
     ]
     shown = list(found.rows[:SHOWN])
     shown += [row for row in dict.fromkeys((most, learnt)) if row not in shown]
@@ -88,8 +88,9 @@ def next_run_text(found: NextRun) -> str:
 def design_text(found: Design) -> str:
     """All studies as a table."""
     count = len(found.pools)
+    least, most = show_count(float(found.pools.sizes.min()), 4), show_count(float(found.pools.sizes.max()), 4)
     lines = _wrapped(
-        f"{count} pools of {show_count(float(found.pools.sizes.min()), 4)} samples or more, to decide at "
+        f"{count} pools of {least if least == most else f'{least} to {most}'} samples, to decide at "
         f"{show_count(found.budget, 4)} samples; noise of one measured error {found.noise:g}."
     )
     lines += [
