@@ -15,7 +15,7 @@ from qqtjax import InputError
 from qqtjax.cli.main import main
 from qqtjax.design import Study, believe, design, next_run, sensitivity
 from qqtjax.design.candidates import candidates_for, simplex_grid
-from qqtjax.design.knowledge import Normals, Payoffs, information, regret_after, regret_now, remaining
+from qqtjax.design.knowledge import Normals, Payoffs, information, regret_now, remaining, saving
 from qqtjax.laws import UtilityParams
 from qqtjax.runs import Runs
 
@@ -64,9 +64,9 @@ def test_regret_of_two_options_is_that_of_a_normal_difference(x64, rng):
     normals = Normals(rng.normal(size=(200_000, 1)), rng.normal(size=(200_000, 1)))
     now = regret_now(linear, jnp.eye(1), normals).mean()
     assert float(now) == pytest.approx(sd / math.sqrt(2 * math.pi), rel=0.01)
-    # The estimate m = theta r^2 + .., of variance r^2 = 1/2: E max(0, m) - the mean gain is sd r / sqrt(2 pi).
-    after = regret_after(linear, jnp.eye(1), jnp.full((1, 1), noise), noise, normals).mean()
-    assert float(now - after) == pytest.approx(sd * math.sqrt(0.5) / math.sqrt(2 * math.pi), rel=0.02)
+    # The estimate has variance 1/2: what is saved is E max(0, m) = sd sqrt(1/2) / sqrt(2 pi).
+    saved = saving(linear, jnp.eye(1), jnp.full((1, 1), noise), noise, normals).mean()
+    assert float(saved) == pytest.approx(sd * math.sqrt(0.5) / math.sqrt(2 * math.pi), rel=0.01)
 
 
 def test_a_belief_from_many_exact_checkpoints_is_the_truth():

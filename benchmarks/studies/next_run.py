@@ -17,7 +17,7 @@ from benchmarks import record
 from benchmarks.studies.truths import NOISE, POOLS, SIZE, draw_truths, errors, params_of, table
 from qqtjax.design.belief import Posterior, posterior, weak_prior
 from qqtjax.design.candidates import simplex_grid
-from qqtjax.design.knowledge import Normals, Payoffs, information, payoffs, regret_after, regret_now
+from qqtjax.design.knowledge import Normals, Payoffs, information, payoffs, saving
 from qqtjax.fit.objective import Data, Objective
 from qqtjax.fit.parameters import search_space
 from qqtjax.laws import utility
@@ -167,11 +167,9 @@ def saved(found: Posterior, first: Array, budget: Array, normals: Normals) -> Ar
     def study(given: tuple[Posterior, Array]) -> Array:
         found, first = given
         payoff = _payoffs(found.x, budget)
-        now = jnp.mean(regret_now(payoff, found.covariance, normals))
         # In turn: all candidates' estimates of all options of all studies would not fit into memory.
         return lax.map(
-            lambda each: now - jnp.mean(regret_after(payoff, found.covariance, each, NOISE, normals)),
-            _jacobians(found, first),
+            lambda each: jnp.mean(saving(payoff, found.covariance, each, NOISE, normals)), _jacobians(found, first)
         )
 
     return lax.map(study, (found, first))

@@ -18,8 +18,8 @@ from qqtjax.design.knowledge import (
     Normals,
     information,
     payoffs,
-    regret_after,
     regret_now,
+    saving,
 )
 from qqtjax.errors import InputError
 from qqtjax.fit.objective import Objective
@@ -151,7 +151,7 @@ def next_run(
         V(c) = E[y_(a_0)(theta) - min_a y_a(theta)] - E[y_(a_c)(theta) - min_a y_a(theta)]
 
     theta ~ N(x, S) is what the runs so far leave open (`believe`), a_0 the best option at x, a_c the best at the
-    estimate after run c has been measured (`design.knowledge.regret_after`). A run is ranked by V(c) over the samples
+    estimate after run c has been measured (`design.knowledge.saving`). A run is ranked by V(c) over the samples
     that it trains on; its checkpoints come for free along the way. D-optimality (`information`) is shown beside.
 
     Args:
@@ -214,12 +214,12 @@ def next_run(
         Worth(
             run=each,
             price=None if price_per_sample is None else each.cost * price_per_sample,
-            regret=float(after.mean()),
-            reduction=float(now.mean() - after.mean()),
-            reduction_error=float(np.std(now - after, ddof=1) / np.sqrt(draws)),
+            regret=float(now.mean() - saved.mean()),
+            reduction=float(saved.mean()),
+            reduction_error=float(np.std(saved, ddof=1) / np.sqrt(draws)),
             information=float(learnt),
         )
-        for each, after, learnt in zip(candidates, found.after, found.information, strict=True)
+        for each, saved, learnt in zip(candidates, found.saved, found.information, strict=True)
         if each.cost <= allowed * ALREADY
     ]
     rows.sort(key=lambda row: (-row.per_sample, -row.information / row.run.cost))
@@ -257,12 +257,12 @@ class Scores(NamedTuple):
 
     Attributes:
         now: `[S]` draws of the regret of deciding at once.
-        after: `[C, S]` draws of the regret after each candidate.
+        saved: `[C, S]` draws of what each candidate saves.
         information: `[C]` nats.
     """
 
     now: np.ndarray
-    after: np.ndarray
+    saved: np.ndarray
     information: np.ndarray
 
 
@@ -329,6 +329,6 @@ def _scores(
     slopes = jax.jacfwd(predicted)(x).reshape(*counts.shape, len(x))
     jacobians = jnp.where(counts[..., None], slopes, 0.0)
     # In turn: all candidates' estimates of all options at once would not fit into memory.
-    after = lax.map(lambda jacobian: regret_after(payoff, covariance, jacobian, noise, normals), jacobians)
+    saved = lax.map(lambda jacobian: saving(payoff, covariance, jacobian, noise, normals), jacobians)
     learnt = jax.vmap(lambda jacobian: information(covariance, jacobian, noise))(jacobians)
-    return regret_now(payoff, covariance, normals), after, learnt
+    return regret_now(payoff, covariance, normals), saved, learnt
