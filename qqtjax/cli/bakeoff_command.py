@@ -49,6 +49,7 @@ def bakeoff(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    samples_seen: o.Seen = None,
     figure: Annotated[
         str | None, o.option(group=o.OUTPUT, metavar="FILE", help="Draw it too: .png, .pdf or .svg.")
     ] = None,
@@ -75,7 +76,9 @@ def bakeoff(
     if figure is not None:
         check_figure_name(figure)
         new_figure(1, 1)  # is there matplotlib
-    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    reading = o.Reading(
+        format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
+    )
     with out.progress(2 + len(wanted)) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)

@@ -89,6 +89,7 @@ def fit(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    samples_seen: o.Seen = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -121,7 +122,9 @@ def fit(
     pooled.check()
     out.check_writable(output)
     out.check_writable(save_draws, "--save-draws")
-    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    reading = o.Reading(
+        format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
+    )
     with out.progress(3) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)

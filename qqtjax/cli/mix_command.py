@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +26,9 @@ EXAMPLES = """Examples:
   qqt mix imagenet.json vtab.json --budget 640M --metric-weight vtab=2
   qqt mix fit.json --budget 640M --robust cvar --level .9 --draws 500
   qqt mix --published datacomp-tmars --budget 640M --prices
-  qqt mix --published datacomp-tmars --budget 640M --schedule 16"""
-QUESTION, METRICS = "Question", "Several metrics"
+  qqt mix --published datacomp-tmars --budget 640M --schedule 16
+  qqt mix fit.json --budget 640M --export open_clip --path web=web/{0..9}.tar"""
+QUESTION, METRICS, EXPORT = "Question", "Several metrics", "For a trainer"
 NO_DILUTION = "schedules are planned with dilution 0: the law does not say how half-lives dilute when weights vary"
 NOT_VALIDATED = "the law was never validated on data whose order was planned"
 
@@ -96,6 +98,18 @@ def mix(
     draws: r.Count = None,
     regret: r.Regret = False,
     law_weight: r.LawWeights = None,
+    export: Annotated[
+        str | None,
+        o.option(
+            group=EXPORT,
+            metavar="NAME",
+            help="Write the trainer's configuration instead: open_clip, megatron, streaming, olmix, levanter or json.",
+        ),
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        o.option("--path", group=EXPORT, metavar="POOL=PATH", help="Where a pool's data are; else its name."),
+    ] = None,
     published: o.Published = None,
     law: o.PublishedLaw = None,
     output: o.Output = None,
@@ -127,20 +141,31 @@ def mix(
         _alone("--schedule", [*limits.given(), *before, *doubted, *(["--prices"] if prices else []), *many_fits])
     if prices:
         _alone("--prices", [*before, *many_fits])
+    if export is None and path:
+        raise InputError("--path: needs --export")
+    if export is not None:
+        others = {"--schedule": schedule is not None, "--prices": prices, "--json": json}
+        others["several budgets"] = len(budgets) > 1
+        _alone("--export", [name for name, used in others.items() if used])
+        from qqtjax.mix.trainers import TRAINERS
+
+        words.one_of(export, [each.name for each in TRAINERS], "--export")
     out.check_writable(output)
     with out.progress(2 + len(budgets)) as say:
+        mixes: list[Any] = []
         laws = _loaded(fits, published, law, say)
         if sizes is not None:
             laws = {name: o.resized(each, sizes) for name, each in laws.items()}
         first = next(iter(laws.values()))
         names = first.pools.names
+        paths = _paths(path, names)
         asked = limits.settings(names)
         if schedule is not None:
             document, parts = _scheduled(first, budgets, schedule, say)
         elif robust is not None:
             asked = {"seen_before": _counts(seen_before, names), **asked}
-            found = r.robust_mixes(laws, budgets, robust, level, draws, regret, law_weight, seed, asked, say)
-            document, parts = _shown(found)
+            mixes = r.robust_mixes(laws, budgets, robust, level, draws, regret, law_weight, seed, asked, say)
+            document, parts = _shown(mixes)
         else:
             question = {
                 "seen_before": _counts(seen_before, names),
@@ -148,7 +173,9 @@ def mix(
                 "worst_case": worst_case,
                 "seed": seed,
             }
-            document, parts = _mixed(laws, budgets, question, asked, prices, say)
+            mixes, document, parts = _mixed(laws, budgets, question, asked, prices, say)
+    if export is not None:
+        return _exported(mixes[0], export, paths, output)
     from qqtjax.io.mixes import SCHEMA, SCHEMA_VERSION
     from qqtjax.io.saved import fit_to_dict
 
@@ -200,8 +227,8 @@ def _mixed(
     asked: dict[str, Any],
     prices: bool,
     say: Callable[[str], None],
-) -> tuple[dict[str, Any], list[Callable[[], str]]]:
-    """The document and the parts of the text: the best weights at each budget."""
+) -> tuple[list[Any], dict[str, Any], list[Callable[[], str]]]:
+    """The best mix at each budget, the document and the parts of the text."""
     from qqtjax.mix.constraints import Constraints
     from qqtjax.mix.optimize import optimize_mix
     from qqtjax.text import show_count
@@ -221,7 +248,7 @@ def _mixed(
         row["prices"] = each
         at = f"{show_count(row['samples_seen'])} samples: " if len(rows) > 1 else ""
         parts.append(lambda row=row, at=at: at + prices_text(row["prices"], row))
-    return document, parts
+    return mixes, document, parts
 
 
 def _shown(mixes: list[Any]) -> tuple[dict[str, Any], list[Callable[[], str]]]:
@@ -231,6 +258,31 @@ def _shown(mixes: list[Any]) -> tuple[dict[str, Any], list[Callable[[], str]]]:
     return {"mixes": [each.to_dict() for each in mixes]}, [
         lambda: str(mixes[0]) if len(mixes) == 1 else mixes_text(mixes)
     ]
+
+
+def _paths(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, str]:
+    """`{pool: path}`; a path may hold any sign."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        for name, path in words.assignments(text, "--path", names, separator="\n").items():
+            words.known_pool(name, "--path", names)
+            if name in found:
+                raise InputError(f"--path: {name!r} is given twice")
+            found[name] = path
+    return found
+
+
+def _exported(mix: Any, trainer: str, paths: dict[str, str], output: str | None) -> out.Answer:
+    """The trainer's configuration, in the file or on standard output; beside a file the mix as text."""
+    from qqtjax.mix.trainers import export_mix
+
+    with words.naming("--export"):
+        text = export_mix(mix, trainer, paths)
+    if output is None or output == "-":
+        return out.Answer(text, True)
+    out.write_file(text + "\n", output)
+    print(f"qqt: wrote {output}", file=sys.stderr)
+    return out.Answer(str(mix), False)
 
 
 def _scheduled(

@@ -73,6 +73,7 @@ def next_run(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    samples_seen: o.Seen = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -99,7 +100,9 @@ def next_run(
     target = words.positive(budget, "--budget")
     mixes = words.named(mix, "--mix", "POOL:SHARE+POOL:SHARE")
     out.check_writable(output)
-    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    reading = o.Reading(
+        format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
+    )
     with out.progress(2) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)

@@ -34,7 +34,12 @@ RunsArgument = Annotated[
 ]
 Format = Annotated[
     str | None,
-    option(group=READING, metavar="NAME", help="csv, jsonl, parquet, wide or datacomp; guessed by default."),
+    option(
+        group=READING,
+        metavar="NAME",
+        help="csv, jsonl, parquet, wide, datacomp, olmix, regmix, openclip, datablations or chinchilla; guessed by "
+        "default.",
+    ),
 ]
 Value = Annotated[
     str | None,
@@ -76,6 +81,15 @@ PerEpoch = Annotated[
 PerStep = Annotated[
     str | None,
     option("--samples-per-step", group=READING, metavar="COUNT", help="Samples of one step, for a wide table."),
+]
+Seen = Annotated[
+    str | None,
+    option(
+        "--samples-seen",
+        group=READING,
+        metavar="COUNT",
+        help="Samples that every run has seen, for mixtures without a column for it.",
+    ),
 ]
 LawName = Annotated[
     str | None,
@@ -137,6 +151,7 @@ class Reading(NamedTuple):
     tasks: str | None
     samples_per_epoch: str | None
     samples_per_step: str | None
+    samples_seen: str | None
 
     def settings(self) -> dict[str, Any]:
         """Arguments for `read_runs`.
@@ -156,6 +171,7 @@ class Reading(NamedTuple):
             for name, text in (
                 ("samples_per_epoch", self.samples_per_epoch),
                 ("samples_per_step", self.samples_per_step),
+                ("samples_seen", self.samples_seen),
             )
         }
         return {

@@ -89,6 +89,7 @@ def plan(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    samples_seen: o.Seen = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -124,7 +125,9 @@ def plan(
     own_mixes = words.named(mix, "--mix", "POOL:SHARE+POOL:SHARE")
     chosen = o.law_named(law)
     out.check_writable(output)
-    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    reading = o.Reading(
+        format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
+    )
 
     def about(pools: Any) -> None:
         """What the user says of pools, checked as soon as they are known."""

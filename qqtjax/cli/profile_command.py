@@ -41,6 +41,7 @@ def profile(
     tasks: o.Tasks = None,
     samples_per_epoch: o.PerEpoch = None,
     samples_per_step: o.PerStep = None,
+    samples_seen: o.Seen = None,
     output: o.Output = None,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -58,7 +59,9 @@ def profile(
     out.check_writable(output)
     chosen = o.law_named(law)
     fixed = {} if fix is None else words.shares(fix, "--fix")
-    reading = o.Reading(format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step)
+    reading = o.Reading(
+        format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
+    )
     with out.progress(3) as say:
         say("reading runs")
         table = o.runs_named(runs, reading)

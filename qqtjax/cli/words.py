@@ -22,8 +22,11 @@ SPELLINGS = (
     (re.compile(r"\bpools=\{'(.*?)': samples\}"), r"--pools \1=SIZE"),
     (re.compile(r"\bnested=\[(.*?)\]"), lambda found: f"--nested {found[1].replace(chr(39), '').replace(', ', ',')}"),
     (re.compile(r"\bdisjoint=True\b"), "--disjoint"),
-    (re.compile(r"\bsamples_per_(epoch|step)=(?=\w)"), r"--samples-per-\1 "),
-    (re.compile(r"\bsamples_per_(epoch|step)="), r"--samples-per-\1"),
+    (
+        re.compile(r"\bsamples_(per_epoch|per_step|seen)=(?=\w)"),
+        lambda found: f"--samples-{found[1].replace('_', '-')} ",
+    ),
+    (re.compile(r"\bsamples_(per_epoch|per_step|seen)="), lambda found: f"--samples-{found[1].replace('_', '-')}"),
     (re.compile(r"\b(pools|nested|metric|tasks|format|value)=(?=['\w])"), r"--\1 "),
     (re.compile(r"\b(pools|nested|metric|tasks|format|value)=(?=[\s,;:)]|$)"), r"--\1"),
     (re.compile(r"^(free|bounds): "), r"--\1: "),

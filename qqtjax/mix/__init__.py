@@ -28,3 +28,4 @@ from qqtjax.mix.schedule import predict_schedule as predict_schedule
 from qqtjax.mix.schedule import schedule_error as schedule_error
 from qqtjax.mix.schedules import ScheduledMix as ScheduledMix
 from qqtjax.mix.schedules import optimize_schedule as optimize_schedule
+from qqtjax.mix.trainers import export_mix as export_mix
