@@ -150,7 +150,10 @@ def test_what_does_not_go_with_an_export(typed, options, message):
     only_error(typed(*PAPER, *options), message)
 
 
-def test_the_command_writes_a_file_that_the_trainer_reads(typed, tmp_path):
+def test_the_command_writes_a_file_that_the_trainer_reads(typed, tmp_path, mix, monkeypatch):
+    pools = qqt.published("datacomp-tmars").utility.pools
+    best = dataclasses.replace(mix, pools=pools, weights=np.array([0.8, 0.2, 0, 0]), samples_seen=64e6)
+    monkeypatch.setattr("qqtjax.mix.optimize.optimize_mix", lambda *asked, **rest: best)
     options = ("--path", "top 10 %=/data/top", "--path", "10-20 %=/a,b=c", "-o", "blend.txt")
     done = typed(*PAPER, "--export", "megatron", *options)
     assert done.status == 0

@@ -27,7 +27,7 @@ EXAMPLES = """Examples:
   qqt mix fit.json --budget 640M --robust cvar --level .9 --draws 500
   qqt mix --published datacomp-tmars --budget 640M --prices
   qqt mix --published datacomp-tmars --budget 640M --schedule 16
-  qqt mix fit.json --budget 640M --export open_clip --path web=web/{0..9}.tar"""
+  qqt mix fit.json --budget 640M --export open_clip --path 'web={0..9}.tar'"""
 QUESTION, METRICS, EXPORT = "Question", "Several metrics", "For a trainer"
 NO_DILUTION = "schedules are planned with dilution 0: the law does not say how half-lives dilute when weights vary"
 NOT_VALIDATED = "the law was never validated on data whose order was planned"

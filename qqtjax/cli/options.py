@@ -80,7 +80,7 @@ PerEpoch = Annotated[
 ]
 PerStep = Annotated[
     str | None,
-    option("--samples-per-step", group=READING, metavar="COUNT", help="Samples of one step, for a wide table."),
+    option("--samples-per-step", group=READING, metavar="COUNT", help="Samples of one step, for a table with steps."),
 ]
 Seen = Annotated[
     str | None,

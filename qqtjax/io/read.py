@@ -94,7 +94,7 @@ def read_runs(
         metric: the metric to keep, or several to keep side by side; None keeps all (of a folder: ImageNet).
         tasks: metrics to average into one.
         value: which of error, accuracy and loss is meant, where a table has several or does not tell.
-        samples_per_step: samples seen in one step of a wide table.
+        samples_per_step: samples seen in one step (the global batch size) of a table with steps: wide, or mixtures.
         samples_per_epoch: samples seen in one epoch of a folder's trainer, for all pools or by pool.
         samples_seen: samples that every run has seen, for mixtures (regmix, olmix) without a column for it.
 
