@@ -25,7 +25,7 @@ from qqtjax.plain import to_plain
 from qqtjax.runs import Run
 
 COMMAND = "python -m benchmarks.studies.next_run"
-STUDIES, SEED = 200, 7
+STUDIES, SEED = 200, 8
 BUDGET, FAR = 128e6, 640e6  # the target, and one that is reported beside it
 TARGET = 0.001  # regret, in error
 REACHED = 0.9  # share of the studies that must have reached it
@@ -351,6 +351,11 @@ def page(found: list[dict[str, Any]]) -> str:
             f"others: **{each['ratio']:.2f}** (95 % interval over studies {low:.2f} to {high:.2f}); of the means "
             f"{each['ratio_of_means']:.2f}.",
         ]
+    lines += [
+        "",
+        "The first reported run (seed 7), in which the regret after a run was a mean over draws of the truth as well,",
+        "came to .69 (.56 to 1.00) at 128M and .95 (.73 to 1.07) at 640M: missed. This is the second, on other studies.",
+    ]
     reached = found[0]["ratio"] <= BAR
     lines += ["", f"Bar: at most {BAR:.0%} of the samples at the target budget: {'reached' if reached else 'missed'}."]
     return "\n".join(lines)
