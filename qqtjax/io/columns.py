@@ -25,6 +25,8 @@ PLANNED = ("planned_tokens", "total_samples")
 LOSS = re.compile(r"loss|loss_.+|.+_loss")
 # The pool of a table that has one and does not name it.
 NAMELESS = "data"
+# Pools that a warning names.
+NAMED = 4
 # A checkpoint counts as the last of its schedule from this share of the planned samples on.
 FINISHED = 0.999
 
@@ -98,7 +100,8 @@ def pool_column(frame: DataFrame, place: Place, asked: Asked) -> tuple[np.ndarra
 def warn_endless(pools: Sequence[str], place: Place) -> None:
     """Say which pools are taken to be without end."""
     if pools:
-        text = f"{place()}: no size of {', '.join(pools)}: taken to never repeat (pools= gives sizes)"
+        named = ", ".join(pools[:NAMED]) + (f" and {len(pools) - NAMED} more" if len(pools) > NAMED else "")
+        text = f"{place()}: no size of {named}: taken to never repeat (pools= gives sizes)"
         warnings.warn(text, QQTWarning, stacklevel=2)
 
 
