@@ -186,11 +186,11 @@ def test_bytes_depend_on_the_seed_alone(table, errors):
 
 def test_other_data_of_the_same_shape_is_no_new_program(table, errors):
     fit_many(table, errors=errors, **SAME)
-    before = lanes.compiled("cpu")._cache_size()
+    before = lanes.compiled(jax.default_backend())._cache_size()
     longer = np.concatenate([errors, errors[:, ::-1]])
     seen = table.samples_seen * 0.9
     fit_many(dataclasses.replace(table, samples_seen=seen), errors=longer, importance=1 + longer, **SAME, seed=3)
-    assert lanes.compiled("cpu")._cache_size() == before
+    assert lanes.compiled(jax.default_backend())._cache_size() == before
 
 
 MODELS = (
@@ -207,11 +207,11 @@ def same_bytes(first, second) -> bool:
 def test_laws_in_one_call_are_each_law_alone(table, errors):
     """By one program, traced once, whatever the versions, the starts and the workers."""
     models = MODELS[:2]
-    before = lanes.compiled("cpu")._cache_size()
+    before = lanes.compiled(jax.default_backend())._cache_size()
     found = fit_laws(table, models, errors=errors, **SAME, workers=1)
     assert same_bytes(found, fit_laws(table, models, errors=errors, **SAME, workers=3))
     fit_laws(table, models, errors=np.concatenate([errors, errors]), **SAME, seed=3)
-    assert lanes.compiled("cpu")._cache_size() == before + 1
+    assert lanes.compiled(jax.default_backend())._cache_size() == before + 1
     for model, each in zip(models, found, strict=True):
         alone = fit_many(table, errors=errors, **SAME, **model._asdict())
         np.testing.assert_allclose(each.objectives, alone.objectives, rtol=1e-12)
@@ -237,7 +237,7 @@ def test_memory_is_that_of_the_blocks(table, errors, monkeypatch):
         widths.extend(np.shape(leaf)[-1] for leaf in jax.tree.leaves((given, fresh, states)))
         return advance(blocks, rows, given, fresh, states)
 
-    advance = lanes.compiled("cpu")
+    advance = lanes.compiled(jax.default_backend())
     monkeypatch.setattr(lanes, "compiled", lambda platform: watched)
     fit_many(table, errors=np.repeat(errors, 10, axis=0), **SAME)
     assert set(widths) == {32}
