@@ -323,5 +323,7 @@ def drawn_around(fitted: Any, runs: Any, count: int, seed: int) -> Any:
             return Draws(fitted, draw_params(fitted, count, seed), "normal approximation", float("inf"), (note,))
         return draw(fitted, runs, count, StudentT(Unit.RUN if several_runs(runs) else None), seed=seed)
     except InputError as reason:
+        if runs is None:
+            return None
         warnings.warn(f"how sure is not known: {reason}", QQTWarning, stacklevel=2)
         return None

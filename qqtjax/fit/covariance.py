@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from qqtjax.errors import InputError
 from qqtjax.fit.bootstrap import column_space, given_back
@@ -125,6 +124,8 @@ def sandwich(slopes: np.ndarray, noise: np.ndarray, labels: np.ndarray) -> tuple
 
 def noise_sizes(freedom: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """`[*shape, F]` sqrt(nu / c), c one quantile of chi^2_nu for all coordinates: each is Student's t by itself."""
+    from scipy import stats
+
     share = rng.random((*shape, 1))
     different, place = np.unique(freedom, return_inverse=True)
     finite = np.where(np.isfinite(different), different, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from qqtjax.fit.parameters import Space
 from qqtjax.runs import Runs
@@ -36,6 +35,8 @@ def weak_points(runs: Runs, space: Space, x: np.ndarray, errors: np.ndarray, fre
         >>> [line.split(":")[0] for line in one.diagnostics.unidentified]
         ['scale']
     """
+    from scipy import stats
+
     found = []
     free = {name.split(" of ")[0] for name in space.names}
     used = runs.weights > 0
