@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 # Freedom of the proposals: tails wide enough that no weight runs away.
 FREEDOM = 6.0
@@ -36,13 +35,14 @@ class Proposal(NamedTuple):
             count: a power of two.
             seed: of the scrambling.
         """
+        from scipy import special
         from scipy.stats import chi2, qmc
 
         dimensions = self.centre.shape[1]
         share = qmc.Sobol(dimensions + 1, rng=np.random.default_rng(seed)).random(count)
         # Off the ends of the unit interval, which scrambled points may touch.
         share = (share * (1 - 2.0**-40)) + 2.0**-41
-        steps = scipy.special.ndtri(share[:, :-1])
+        steps = special.ndtri(share[:, :-1])
         if np.isfinite(self.freedom):
             steps = steps * np.sqrt(self.freedom / chi2.ppf(share[:, -1:], self.freedom))
         return self.centre[:, None] + np.einsum("bij,lj->bli", self.factor, steps)
@@ -53,6 +53,8 @@ class Proposal(NamedTuple):
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """`[B, L]` at `[B, L, D]` points."""
+        from scipy import special
+
         dimensions, freedom = points.shape[2], self.freedom
         steps = np.einsum("bij,blj->bli", np.linalg.inv(self.factor), points - self.centre[:, None])
         square = np.sum(steps**2, axis=-1)
@@ -60,7 +62,9 @@ class Proposal(NamedTuple):
         if not np.isfinite(freedom):
             return -0.5 * square - volume - 0.5 * dimensions * np.log(2 * np.pi)
         constant = (
-            scipy.special.gammaln((freedom + dimensions) / 2) - scipy.special.gammaln(freedom / 2) - 0.5 * dimensions * np.log(freedom * np.pi)
+            special.gammaln((freedom + dimensions) / 2)
+            - special.gammaln(freedom / 2)
+            - 0.5 * dimensions * np.log(freedom * np.pi)
         )
         return constant - volume - 0.5 * (freedom + dimensions) * np.log1p(square / freedom)
 
@@ -123,6 +127,8 @@ def sample(
         >>> bool(abs(found.mean(found.points[..., 0])[0] - 100 / 101) < 1e-3)
         True
     """
+    from scipy import special
+
     running = np.arange(problems)
     centre, factor = (
         np.zeros((problems, dimensions)),
@@ -140,7 +146,7 @@ def sample(
         height = log_likelihood(new, running) - 0.5 * np.sum(new**2, axis=-1)
         # Over all proposals: the new one is added at the old points, all of them at the new points.
         drawn = np.logaddexp(drawn, latest.log_density(points))
-        at_new = np.asarray(scipy.special.logsumexp([each.log_density(new) for each in proposals], axis=0))
+        at_new = np.asarray(special.logsumexp([each.log_density(new) for each in proposals], axis=0))
         drawn = np.concatenate([drawn, at_new], axis=1)
         points = np.concatenate([points, new], axis=1)
         heights = np.concatenate([heights, np.where(np.isfinite(height), height, -np.inf)], axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from qqtjax.fit.parameters import Space
 
@@ -55,13 +54,15 @@ class Outer(NamedTuple):
 
     def at(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coordinates of the layout `[B, L, N]`, spreads `[B, L, K]`, noises `[B, L]` at vectors `[B, L, D]`."""
+        from scipy import special
+
         count, is_open = len(self.place), np.isnan(self.spread)
         shared = np.zeros((*z.shape[:2], self.coordinates))
-        share = np.where(self.logs, z[..., :count], scipy.special.ndtr(z[..., :count]))
+        share = np.where(self.logs, z[..., :count], special.ndtr(z[..., :count]))
         shared[..., self.place] = self.first[:, None] + self.size[:, None] * share
         spread = np.broadcast_to(self.spread, (*z.shape[:2], len(self.spread))).copy()
         # The quantile of a half normal, from above, where it is exact.
-        half = -scipy.special.ndtri(0.5 * scipy.special.ndtr(-z[..., count : count + int(is_open.sum())]))
+        half = -special.ndtri(0.5 * special.ndtr(-z[..., count : count + int(is_open.sum())]))
         spread[..., is_open] = SPREAD_SHARE * self.widths[is_open] * half
         noise = np.broadcast_to(self.noise[:, None], z.shape[:2])
         if not self.noise_known:
