@@ -25,9 +25,7 @@ def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("draws") / "runs.csv"
     rows = zip(runs.source, runs.samples_seen, runs.error, strict=True)
     lines = [f"pool{source},12800000,{seen!r},{error!r}" for source, seen, error in rows]
-    path.write_text(
-        "\n".join(["pool,pool_size,samples_seen,loss", *lines]).replace("np.float64(", "").replace(")", "")
-    )
+    path.write_text("\n".join(["pool,pool_size,samples_seen,loss", *lines]).replace("np.float64(", "").replace(")", ""))
     return path
 
 
