@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -24,7 +26,9 @@ from qqtjax.io.tables import wordclip
 from qqtjax.laws import FittedLaw, UtilityParams, utility
 from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import Seen
+from qqtjax.mix import optimize_mix
 from qqtjax.plan import plan
+from qqtjax.sweep import sweep
 
 PAPER = published("datacomp-tmars").utility
 TOP, SECOND = PAPER.pools.names[:2]
@@ -204,3 +208,14 @@ def test_a_plan_shows_how_sure_it_is(draws):
     assert "how sure: not known" in str(plan(PAPER, budgets))
     again = plan(PAPER, budgets, draws=draws, filters={"mine": [TOP]})
     np.testing.assert_array_equal(again.decision.probability, alone.probability)
+
+
+def test_draws_take_the_place_of_a_fit(draws):
+    few = dataclasses.replace(draws, params=jax.tree.map(lambda leaf: leaf[:3], draws.params))
+    mixes = optimize_mix(few, 128e6)
+    assert mixes.weights.shape == (3, 4)
+    np.testing.assert_array_equal(mixes.weights, optimize_mix(PAPER, 128e6, draws=few.params).weights)
+    swept = sweep(few, budgets=[128e6], weights=[BOTH])
+    np.testing.assert_allclose(swept.error.ravel(), few.predict(BOTH, 128e6), rtol=1e-12)
+    with pytest.raises(InputError, match="given twice"):
+        sweep(few, budgets=[128e6], draws=10)

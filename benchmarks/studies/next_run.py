@@ -354,7 +354,7 @@ def page(found: list[dict[str, Any]]) -> str:
     lines += [
         "",
         "The first reported run (seed 7), in which the regret after a run was a mean over draws of the truth as well,",
-        "came to .69 (.56 to 1.00) at 128M and .95 (.73 to 1.07) at 640M: missed. This is the second, on other studies.",
+        "came to .69 (.56 to 1.00) at 128M and .95 (.73 to 1.07) at 640M: missed. This is the second, on others.",
     ]
     reached = found[0]["ratio"] <= BAR
     lines += ["", f"Bar: at most {BAR:.0%} of the samples at the target budget: {'reached' if reached else 'missed'}."]

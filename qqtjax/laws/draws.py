@@ -50,6 +50,16 @@ class Draws:
         """The law with the parameters of one draw."""
         return dataclasses.replace(self.fitted, params=jax.tree.map(lambda leaf: leaf[draw], self.params))
 
+    def in_place_of(self, given: Any) -> tuple[FittedLaw, Any]:
+        """The fit and its draws, for functions that take both apart; `given` is what they were told of draws.
+
+        Raises:
+            InputError: draws were given twice.
+        """
+        if given is not None:
+            raise InputError("draws: given twice, in place of the fit and as draws=; expected one of them")
+        return self.fitted, self.params
+
     def predict(self, weights: Shares, samples_seen: ArrayLike) -> np.ndarray:
         """Predicted errors under every draw, float64.
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError, QQTWarning
+from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.mix.alternatives import alternatives, any_errors, runner_ups, separable_errors
 from qqtjax.mix.asked import (
@@ -37,7 +38,7 @@ from qqtjax.text import show_count
 
 
 def optimize_mix(
-    fit: FittedLaw | Mapping[str, FittedLaw],
+    fit: FittedLaw | Draws | Mapping[str, FittedLaw],
     budget: float | ArrayLike,
     *,
     draws: Any = None,
@@ -60,8 +61,8 @@ def optimize_mix(
     global. Source: ours, for the law of arXiv 2404.07177.
 
     Args:
-        fit: a fitted law, or `{metric: law}` on the same pools, whose errors are summed (`metric_weights`) or of
-            which the worst counts (`worst_case`).
+        fit: a fitted law, `Draws` of one (the best mix of each), or `{metric: law}` on the same pools, whose errors
+            are summed (`metric_weights`) or of which the worst counts (`worst_case`).
         budget: samples seen, repeats counted; an array for many budgets at once.
         draws: the law's parameters with a leading axis of S draws on every leaf, in place of `fit.params`.
         sizes: `{pool: samples}` or `[P]` to plan for, or `[Z, P]` for many; half-lives stay tied to the sizes that
@@ -92,6 +93,8 @@ def optimize_mix(
         >>> optimize_mix(paper, [64e6, 128e6]).weights.round(3).tolist()
         [[0.8, 0.2, 0.0, 0.0], [0.667, 0.333, 0.0, 0.0]]
     """
+    if isinstance(fit, Draws):
+        fit, draws = fit.in_place_of(draws)
     laws = laws_of(fit)
     first = next(iter(laws.values()))
     asked = constraints_of(constraints)

@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
+from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.mix.asked import constraints_of
 from qqtjax.plain import to_plain
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def sweep(
-    fit: FittedLaw,
+    fit: FittedLaw | Draws,
     *,
     budgets: ArrayLike,
     weights: ArrayLike | Simplex | Mapping[str, Any] | Sequence[Mapping[str, float]] | None = None,
@@ -57,7 +58,7 @@ def sweep(
     Under `jax.distributed` every process evaluates and writes its own parts.
 
     Args:
-        fit: the law and its pools.
+        fit: the law and its pools, or `Draws` of one.
         budgets: `[B]` samples seen, or one number.
         weights: `[W, P]` mixes, `[P]`, `{name: {pool: share}}`, a list of `{pool: share}`, or `Simplex(step)`.
         filters: True for the nested filters of the fit, or lists of pool names, each a union sampled uniformly.
@@ -101,6 +102,8 @@ def sweep(
         raise InputError(f"out {out!r}: expected the name of a folder")
     if constraints and not optimize:
         raise InputError(f"{', '.join(constraints)} without optimize: constraints are for the best mix")
+    if isinstance(fit, Draws):
+        fit, draws = fit.in_place_of(draws)
     grid = grid_of(fit, budgets, weights, filters, optimize, sizes, draws, seed, zipped)
     with jax.enable_x64(dtype == "float64"):
         work = _work(grid, reduce, optimize, constraints, dtype, memory, seed)
