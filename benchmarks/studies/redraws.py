@@ -192,7 +192,8 @@ def _page(found: dict[str, dict[str, Any]], start: float) -> str:
 other; {DRAWS} Student's t draws, whole runs being the unit. Options are the five nested filters, or all filters and
 hand-made mixes, at {budgets} units; judged by the held-out redraw's measured
 errors, means over two seeds. No mixture is fitted. Families C and R have three redraws, V has five: too few for
-intervals over redraws, and budgets of one redraw move together. P is what the library states, of expected errors; *with noise* adds that of measuring (the standard
+intervals over redraws, and budgets of one redraw move together. P is what the library states, of expected errors;
+*with noise* adds that of measuring (the standard
 deviation of the fit's residuals over the root of 2), since what is judged is one measurement of another redraw.
 
 Choices: how often the choice is the option that measured best; the mean probability that it was given; and the measured
