@@ -29,6 +29,8 @@ from qqtjax.laws.draws import Draws
 
 SEED, STARTS, DRAWS, BINS = 20261127, 32, 1000, 5
 SEEN = UNIT * np.array(BUDGETS)
+PAIRS = ("all pairs", "contested pairs")
+NEWLINE = "\n"
 
 
 class Judged(NamedTuple):
@@ -36,6 +38,7 @@ class Judged(NamedTuple):
 
     Attributes:
         right: `[C]` is the choice the option that measured best.
+        copied: `[C]` is the option that measured best in the redraws of the fit, mixtures measured too, the one.
         chosen: `[C]` probability of the choice.
         chosen_noisy: `[C]` the same for what one more measurement of all options would say, with its noise.
         regret: `[C]` measured error of the choice above that of the option that measured best.
@@ -47,6 +50,7 @@ class Judged(NamedTuple):
     """
 
     right: np.ndarray
+    copied: np.ndarray
     chosen: np.ndarray
     chosen_noisy: np.ndarray
     regret: np.ndarray
@@ -68,17 +72,29 @@ def fit_redraws(alone: pd.DataFrame, family: str, redraws: Sequence[int]) -> tup
     return qqt.draw(fitted, runs, DRAWS, qqt.StudentT(by=Unit.RUN), seed=SEED), float(np.std(off))
 
 
-def judge(draws: Draws, noise: float, measured: pd.DataFrame, shares: Mapping[str, Mapping[str, float]]) -> Judged:
+def errors_of(measured: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """`[F, B]` mean measured error of the options at the budgets."""
+    return measured.pivot_table(index="run", columns="samples_seen", values="error").loc[list(names), SEEN].to_numpy()
+
+
+def judge(
+    draws: Draws,
+    noise: float,
+    measured: pd.DataFrame,
+    elsewhere: pd.DataFrame,
+    shares: Mapping[str, Mapping[str, float]],
+) -> Judged:
     """Decide among options at every budget, and look at the held-out redraw.
 
     Args:
         draws: around a fit to other redraws.
         noise: standard deviation of one measured error; those of `measured` are means over two seeds.
         measured: the checkpoints of the held-out redraw.
+        elsewhere: those of the redraws of the fit, mixtures too.
         shares: the options.
     """
     names = list(shares)
-    error = measured.pivot_table(index="run", columns="samples_seen", values="error").loc[names, SEEN].to_numpy()
+    error = errors_of(measured, names)
     decision = qqt.decide(draws, shares, SEEN)
     best = decision.best[None]
     weights = np.stack([draws.fitted.pools.weights(dict(each)) for each in shares.values()])
@@ -92,6 +108,7 @@ def judge(draws: Draws, noise: float, measured: pd.DataFrame, shares: Mapping[st
     gaps, fitted_gaps = drawn[:, one] - drawn[:, other], decision.error[one] - decision.error[other]
     return Judged(
         right=decision.best == error.argmin(axis=0),
+        copied=errors_of(elsewhere, names).argmin(axis=0) == error.argmin(axis=0),
         chosen=decision.chosen,
         chosen_noisy=np.mean(again.argmin(axis=1) == best, axis=0),
         regret=np.take_along_axis(error, best, axis=0)[0] - error.min(axis=0),
@@ -109,11 +126,12 @@ def figures(every: Sequence[Judged]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "choices": len(judged.right),
         "right": float(judged.right.mean()),
+        "copied": float(judged.copied.mean()),
         "probability": float(judged.chosen.mean()),
         "probability with noise": float(judged.chosen_noisy.mean()),
         "regret": float(judged.regret.mean()),
     }
-    for label, rows in (("all pairs", np.ones(len(judged.below), bool)), ("contested pairs", judged.contested)):
+    for label, rows in zip(PAIRS, (np.ones(len(judged.below), bool), judged.contested), strict=True):
         happened = judged.happened[rows]
         rate = float(happened.mean())
         found[label] = {
@@ -147,16 +165,28 @@ def main() -> None:
         for source, fitted_on in sources.items():
             for seen in fitted_on:
                 draws, noise = fit_redraws(alone, family, seen)
+                own = table.loc[table["family"] == family]
+                elsewhere = own.loc[own["redraw"].isin(seen)]
                 for held in (each for each in redraws if each not in seen):
-                    measured = table.loc[(table["family"] == family) & (table["redraw"] == held)]
-                    for kind, own in kinds.items():
-                        judged.setdefault((source, kind, family), []).append(judge(draws, noise, measured, own))
-    found = {", ".join(key): figures(each) for key, each in judged.items()}
+                    measured = own.loc[own["redraw"] == held]
+                    for kind, among in kinds.items():
+                        one = judge(draws, noise, measured, elsewhere, among)
+                        for label in (family, "all families"):
+                            judged.setdefault((source, kind, label), []).append(one)
+    found = {}
     for source, kind in dict.fromkeys(key[:2] for key in judged):
-        every = [one for key, each in judged.items() if key[:2] == (source, kind) for one in each]
-        found[f"{source}, {kind}, all families"] = figures(every)
-    found = dict(sorted(found.items(), key=lambda item: item[0].split(", ")[:2]))
+        for label in ("all families", *settings.REDRAWS):
+            found[f"{source}, {kind}, {label}"] = figures(judged[source, kind, label])
     record.write("studies_redraws", "python -m benchmarks.studies.redraws", found, _page(found, start))
+
+
+def _diagram(title: str, own: dict[str, Any]) -> str:
+    """Reliability of P, and of P with noise, one above the other."""
+    parts = [
+        f"| *{name}* | | |\n{Reliability(*(np.array(own[name][field]) for field in Reliability._fields)).rows()}"
+        for name in ("P", "P with noise")
+    ]
+    return f"{title}:\n\n| stated | happened | pairs |\n|---|---|---|\n{NEWLINE.join(parts)}"
 
 
 def _page(found: dict[str, dict[str, Any]], start: float) -> str:
@@ -164,10 +194,10 @@ def _page(found: dict[str, dict[str, Any]], start: float) -> str:
     for name, each in found.items():
         source, kind, family = name.split(", ")
         choices.append(
-            f"| {source} | {kind} | {family} | {each['choices']} | {each['right']:.2f} | {each['probability']:.2f} | "
-            f"{each['probability with noise']:.2f} | {each['regret']:.4f} |"
+            f"| {source} | {kind} | {family} | {each['choices']} | {each['right']:.2f} | {each['copied']:.2f} | "
+            f"{each['probability']:.2f} | {each['probability with noise']:.2f} | {each['regret']:.4f} |"
         )
-        for label in ("all pairs", "contested pairs"):
+        for label in PAIRS:
             own = each[label]
             shown = (f"{own[p]['calibration']:.3f} | {own[p]['brier']:.3f}" for p in ("P", "P with noise"))
             pairs.append(
@@ -175,17 +205,10 @@ def _page(found: dict[str, dict[str, Any]], start: float) -> str:
                 f"{own['base rate']:.3f} | {own['plug-in']:.3f} |"
             )
         if family == "all families":
-            own = each["all pairs"]
-            plain, noisy = (
-                Reliability(*(np.array(own[p][field]) for field in Reliability._fields)) for p in ("P", "P with noise")
-            )
-            tables.append(
-                f"Fitted on {source}, pairs of {kind}: P, and P with noise.\n\n"
-                "| stated | happened | pairs |\n|---|---|---|\n"
-                f"{plain.rows()}\n| **with noise** | | |\n{noisy.rows()}"
-            )
+            tables += [_diagram(f"Fitted on {source}, {label} of {kind}", each[label]) for label in PAIRS]
     budgets = ", ".join(f"{budget:g}" for budget in BUDGETS)
-    newline, blank = "\n", "\n\n"
+    blank = "\n\n"
+    first = next(iter(found.values()))
     return f"""# word-CLIP: deciding for a redraw that no fit saw
 
 `laws.utility`, dilution 1, fitted to the single pools (both seeds, {HEADLINE} units) of all other redraws or of one
@@ -193,22 +216,28 @@ other; {DRAWS} Student's t draws, whole runs being the unit. Options are the fiv
 hand-made mixes, at {budgets} units; judged by the held-out redraw's measured
 errors, means over two seeds. No mixture is fitted. Families C and R have three redraws, V has five: too few for
 intervals over redraws, and budgets of one redraw move together. P is what the library states, of expected errors;
-*with noise* adds that of measuring (the standard
-deviation of the fit's residuals over the root of 2), since what is judged is one measurement of another redraw.
+*with noise* adds that of measuring (the standard deviation of the fit's residuals over the root of 2), since what is
+judged is one measurement of another redraw.
 
-Choices: how often the choice is the option that measured best; the mean probability that it was given; and the measured
-error above that of the option that measured best (the luck of the best of several included).
+Among the nested filters, fitted on all other redraws, the choice measured best in {first["right"]:.0%} of cases, and
+was given {first["probability"]:.0%} on average, {first["probability with noise"]:.0%} with noise.
+The option that measured best in those other redraws does so here in {first["copied"]:.0%}: what P does not know is
+less the luck of a redraw than how far the law itself is off.
 
-| fitted on | options | family | choices | right | mean P | with noise | regret |
-|---|---|---|---|---|---|---|---|
-{newline.join(choices)}
+Choices: how often the choice is the option that measured best; how often the option that measured best in the redraws
+of the fit is (it has seen every mixture measured there, the fits none); the mean probability that the choice was given;
+and its measured error above that of the option that measured best (the luck of the best of several included).
+
+| fitted on | options | family | choices | right | best elsewhere is right | mean P | with noise | regret |
+|---|---|---|---|---|---|---|---|---|
+{NEWLINE.join(choices)}
 
 Pairs: P(A measures better than B), calibration error (over {BINS} bins of equal mass), Brier scores. Contested: the
 fitted gap is below 2 standard deviations over the draws.
 
 | fitted on | options | family | which | pairs | error of P | Brier | error with noise | Brier | base rate | plug-in |
 |---|---|---|---|---|---|---|---|---|---|---|
-{newline.join(pairs)}
+{NEWLINE.join(pairs)}
 
 {blank.join(tables)}
 
