@@ -84,7 +84,7 @@ def fit_many(
         max_epochs: evaluate by the scan of this length; by default as `fit`.
         max_iterations: a start that needs more is left where it is.
         width: problems in one compiled call; the default suits the device. Memory grows with it, not with B.
-        workers: calls in flight; by default one a core on a CPU, else one.
+        workers: calls in flight; by default one a core on a CPU where all rows are single pools, else one.
 
     Returns:
         `Fits`: `params` stacked, ready for `optimize_mix(draws=...)`.
@@ -133,7 +133,7 @@ def fit_laws(
         seed: of the starting points; the same seed and width give the same bytes, whatever the workers.
         max_iterations: a start that needs more is left where it is.
         width: lanes of one block of one law; the default suits the device.
-        workers: calls in flight; by default one a core on a CPU, else one.
+        workers: calls in flight; by default one a core on a CPU where all rows are single pools, else one.
 
     Returns:
         `Fits` of each law, in the order of `models`.
@@ -175,7 +175,10 @@ def solved(
     lanes = max(each.queue.count for each in candidates)
     on_cpu = jax.default_backend() == "cpu"
     width = width or min(CPU_WIDTH if on_cpu else ACCELERATOR_WIDTH, max(8, 1 << (lanes - 1).bit_length()))
-    workers = workers or (min(os.cpu_count() or 1, math.ceil(lanes / width)) if on_cpu else 1)
+    if workers is None:
+        # Dense problems take all cores by themselves, and two large ones can wait for each other's threads without end.
+        alone = not on_cpu or not all(each.queue.block.arrow for each in candidates)
+        workers = 1 if alone else min(os.cpu_count() or 1, math.ceil(lanes / width))
     with jax.enable_x64(True):
         stream([each.queue for each in candidates], width, workers, max_iterations)
         fixed = [jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), each.fixed) for each in candidates]
