@@ -12,6 +12,11 @@ Example:
 
 from qqtjax import laws as laws
 from qqtjax import mix as mix
+from qqtjax.bakeoff import Bakeoff as Bakeoff
+from qqtjax.bakeoff import Baseline as Baseline
+from qqtjax.bakeoff import Contestant as Contestant
+from qqtjax.bakeoff import bakeoff as bakeoff
+from qqtjax.bakeoff import load_bakeoff as load_bakeoff
 from qqtjax.cache import enable_compile_cache as enable_compile_cache
 from qqtjax.decide import crossover_set as crossover_set
 from qqtjax.decide import decide as decide
@@ -58,6 +63,7 @@ from qqtjax.mix import Mean as Mean
 from qqtjax.mix import Mix as Mix
 from qqtjax.mix import Mixes as Mixes
 from qqtjax.mix import Worst as Worst
+from qqtjax.mix import export_mix as export_mix
 from qqtjax.mix import optimize_mix as optimize_mix
 from qqtjax.mix import optimize_schedule as optimize_schedule
 from qqtjax.mix import robust_mix as robust_mix

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import tree_util
 from scipy import optimize
 
 import qqtjax as qqt
@@ -281,33 +282,12 @@ def test_baselines_learn_and_do_not_peek(runs):
     assert all(found.score(each.name).mae < 0.6 * np.std(alone.error) for each in BASELINES)
 
 
-def test_a_law_of_a_user_takes_part(runs):
-    """As in the README: a dataclass, a function, ranges, and a record."""
-
-    @tree_util.register_dataclass
-    @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-    class HyperbolaParams:
-        floor: float
-        scale: Any
-
-    def hyperbola(params, run, max_epochs=None):
-        return params.floor + 1 / jnp.log1p(jnp.sum(run.samples_seen * run.weights / params.scale))
-
-    mine = qqt.laws.Law(
-        name="hyperbola",
-        function=hyperbola,
-        params=HyperbolaParams,
-        ranges=lambda runs: {
-            "floor": qqt.laws.Range(0.0, runs.error.min(), 0.0, runs.error.min()),
-            "scale": qqt.laws.Range(1e-3, 1e12, 1e2, 1e6, log=True),
-        },
-        per_pool=("scale",),
-        scans=lambda params: False,
-        convex=lambda params: False,
-        symbols={"floor": "d", "scale": "n0"},
-    )
-    found = bakeoff(runs.for_metric("m0"), (mine, LAWS[2]), "mixtures:.25", starts=4)
-    assert found.score("hyperbola").mae < 0.5 * found.score("mean").mae
+def test_the_law_of_the_readme_takes_part(runs):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (block,) = (each for each in re.findall(r"```python\n(.*?)```", readme, flags=re.S) if "HyperbolaParams" in each)
+    names: dict[str, Any] = {"runs": runs.for_metric("m0")}
+    exec(compile(block, "README.md", "exec", dont_inherit=True), names)
+    assert names["found"].score("hyperbola").mae < 0.5 * np.std(names["runs"].error)
 
 
 def test_the_command_says_who_is_closest(capsys, tmp_path):

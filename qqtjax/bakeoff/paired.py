@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 999
 
@@ -47,6 +46,8 @@ def difference(
         >>> round(found.mean, 6), round(found.low, 6), round(found.high, 6), found.blocks
         (-0.1, -0.1, -0.1, 2)
     """
+    from scipy import stats
+
     gap = first[1] - second[1]
     place = np.unique(block, return_inverse=True)[1].ravel()
     total, count = np.bincount(place, gap), np.bincount(place).astype(float)

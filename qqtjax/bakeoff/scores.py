@@ -6,7 +6,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from qqtjax.runs import Runs
 
@@ -54,6 +53,8 @@ def errors(predicted: np.ndarray, measured: np.ndarray) -> Errors:
         >>> errors(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 3.0]))
         Errors(mae=0.5, rmse=0.6454972243679028, bias=0.16666666666666666, rank=1.0)
     """
+    from scipy import stats
+
     miss = predicted - measured
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.ConstantInputWarning)

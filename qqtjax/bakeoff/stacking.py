@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize
 
 from qqtjax.errors import InputError
 
@@ -31,6 +30,8 @@ def stack(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
         >>> stack(np.array([y + 0.1, y - 0.1, y + 5]), y).round(6)
         array([0.5, 0.5, 0. ])
     """
+    from scipy import optimize
+
     count, rows = np.shape(predicted)
     if rows == 0:
         raise InputError("stacking: no checkpoint that was held out inside the training split")
