@@ -31,7 +31,7 @@ def weak_points(runs: Runs, space: Space, x: np.ndarray, errors: np.ndarray, fre
     Example:
         >>> import qqtjax as qqt
         >>> runs = qqt.wordclip("C", roles=("single",))
-        >>> one = qqt.fit(runs.select(runs.source == 0), starts=8)
+        >>> one = qqt.fit(runs.for_pools(["C00"]), starts=8)
         >>> [line.split(":")[0] for line in one.diagnostics.unidentified]
         ['scale']
     """
