@@ -327,7 +327,7 @@ def test_mistakes_in_predict(qqt_typed: Typed, folder: Path, typed: tuple[str, .
 
 
 def test_mistakes_in_the_program_itself(qqt_typed: Typed) -> None:
-    only_error(qqt_typed("plot"), "'plot'", "qqt --help")
+    only_error(qqt_typed("polt"), "'polt'", "qqt --help")
     only_error(qqt_typed("--bogus"), "--bogus")
     only_error(qqt_typed("predict"), "FIT", "qqt predict --help")
 

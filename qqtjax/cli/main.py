@@ -26,6 +26,8 @@ from qqtjax.cli import (
 )
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
+from qqtjax.cli.plot_command import NEXT as PLOT_NEXT
+from qqtjax.cli.plot_command import plot
 from qqtjax.cli.pools_command import NEXT as POOLS_NEXT
 from qqtjax.cli.pools_command import pools
 from qqtjax.cli.words import as_options
@@ -75,6 +77,7 @@ app.command("design", cls=Command, short_help="What to run first, and what it te
 app.command("next", cls=Command, short_help="Which training run to make next.", epilog=next_command.EXAMPLES)(
     next_command.next_run
 )
+app.add_typer(plot, name="plot", short_help="Figures: PNG, PDF or SVG.", epilog=PLOT_NEXT)
 app.add_typer(pools, name="pools", short_help="Make pools; choose the samples to keep.", epilog=POOLS_NEXT)
 
 

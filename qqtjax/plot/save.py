@@ -37,12 +37,13 @@ def check_figure_name(path: str | Path) -> str:
     return kind[1:]
 
 
-def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a figure; the kind follows from the name.
+def save_figure(figure: Any, path: str | Path, dpi: float = 150) -> None:
+    """Write a figure; the kind follows from the name, and the same figure is the same bytes.
 
     Args:
         figure: of matplotlib.
         path: ends in .png, .pdf or .svg.
+        dpi: dots an inch, for .png.
 
     Raises:
         InputError: another ending, or it cannot be written.
@@ -52,5 +53,5 @@ def save_figure(figure: Any, path: str | Path) -> None:
     # No date and no random names, so that the same figure is the same bytes.
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     with importlib.import_module("matplotlib").rc_context({"svg.hashsalt": "qqtjax"}):
-        figure.savefig(content, format=kind, dpi=150, metadata=undated)
+        figure.savefig(content, format=kind, dpi=dpi, metadata=undated)
     write_whole(content.getvalue(), path)

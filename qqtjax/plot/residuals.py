@@ -1,0 +1,55 @@
+"""Residuals against epochs: what a law misses, and whether it is repetition that it misses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qqtjax.laws.fitted import FittedLaw
+from qqtjax.plot.axes import epochs_axis, own_axes, samples_axis
+from qqtjax.plot.colours import FAINT, NEUTRAL, pool_colours
+from qqtjax.plot.measured import most_epochs, predicted_errors
+from qqtjax.runs import Runs
+
+
+def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
+    """Predicted less measured error of every checkpoint against the epochs of the pool that it repeated most.
+
+        r_m = y(n_m, w_m) - y_m    against    max_i K_i,   K_i = n w_i / N_i
+
+    Pools alone are dots in their colours, mixtures hollow diamonds. Where a pool's size is not known, and with it
+    no epoch, the samples seen take the place of the epochs.
+
+    Args:
+        fitted: a law.
+        runs: measured runs on its pools, one metric.
+        axes: matplotlib Axes to draw on, by default of a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        MissingExtraError: no matplotlib.
+        InputError: several metrics, or other pools than the law's.
+    """
+    off = predicted_errors(fitted, runs) - runs.error
+    axes = own_axes(axes)
+    epochs = most_epochs(runs)
+    counted = bool(np.all(epochs > 0))
+    place = epochs if counted else runs.samples_seen
+    axes.axhline(0, color=FAINT, linewidth=1, zorder=0)
+    for index, (name, colour) in enumerate(pool_colours(runs.pools.names).items()):
+        own = runs.source == index
+        if own.any():
+            axes.plot(place[own], off[own], ".", color=colour, label=name)
+    mixed = ~runs.single
+    if mixed.any():
+        axes.plot(place[mixed], off[mixed], "D", color=NEUTRAL, markersize=3.5, fillstyle="none", label="mixtures")
+    if counted:
+        epochs_axis(axes.xaxis, "epochs of the pool repeated most")
+    else:
+        samples_axis(axes.xaxis)
+    axes.set_ylabel(f"predicted less measured {fitted.metric}")
+    axes.legend(frameon=False, fontsize="small", ncols=2)
+    return axes
