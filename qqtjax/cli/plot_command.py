@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from qqtjax.cli import plot_fits
@@ -22,7 +24,7 @@ def _plot(context: typer.Context) -> Answer | None:
     return Answer(context.get_help(), False) if context.invoked_subcommand is None else None
 
 
-def _add(commands: tuple[tuple[object, str, str], ...]) -> None:
+def _add(commands: tuple[tuple[Callable[..., Answer], str, str], ...]) -> None:
     """Each is a command, what its figure shows in a few words, and its examples."""
     for command, shows, examples in commands:
         name = command.__name__.replace("_", "-")
