@@ -12,6 +12,7 @@ Example:
 
 from qqtjax import laws as laws
 from qqtjax import mix as mix
+from qqtjax import plot as plot
 from qqtjax.bakeoff import Bakeoff as Bakeoff
 from qqtjax.bakeoff import Baseline as Baseline
 from qqtjax.bakeoff import Contestant as Contestant

@@ -68,7 +68,7 @@ def bakeoff(
 
     with words.naming("--split"):
         kind = parse_split(split)
-    wanted = _laws(laws)
+    wanted = contestants(laws)
     share = words.positive(level, "--level")
     if not share < 1:
         raise InputError(f"--level: {level}, expected a share below 1")
@@ -84,13 +84,14 @@ def bakeoff(
         table = o.runs_named(runs, reading)
         result = compare(table, wanted, kind, seed=seed, starts=starts, level=share, huber=not squares, progress=say)
     if figure is not None:
-        from qqtjax.plot import bakeoff_figure, save_figure
+        from qqtjax.plot import bakeoff as draw
+        from qqtjax.plot import save_figure
 
-        save_figure(bakeoff_figure(result), figure)
+        save_figure(draw(result)[0].figure, figure)
     return out.finish(result.to_dict(), lambda: str(result), output, json)
 
 
-def _laws(text: str) -> list[Any]:
+def contestants(text: str) -> list[Any]:
     """The contestants that are named, each once."""
     from qqtjax.bakeoff import default_contestants
     from qqtjax.bakeoff.baselines import BASELINES

@@ -240,9 +240,14 @@ def is_saved_fit(path: str) -> bool:
     """Does a file begin as `qqt fit -o` writes it."""
     from qqtjax.io.saved import SCHEMA
 
+    return is_saved(path, SCHEMA)
+
+
+def is_saved(path: str, schema: str) -> bool:
+    """Does a file begin as a result of this schema."""
     try:
         with open(path, "rb") as file:
-            return f'"schema": "{SCHEMA}"'.encode() in file.read(200)
+            return f'"schema": "{schema}"'.encode() in file.read(200)
     except OSError:
         return False
 

@@ -18,7 +18,8 @@ RESOLUTIONS = (10, 2400)
 SIDES = (0.5, 60.0)
 
 Draws = Annotated[
-    int, o.option(group=o.FITTING, metavar="N", min=0, max=100_000, help="Draws that give intervals; 0: none.")
+    int,
+    o.option(group=o.FITTING, metavar="N", min=0, max=100_000, help="Draws that give bands, 400 by default; 0: none."),
 ]
 Level = Annotated[str, o.option(group=o.FITTING, metavar="SHARE", help="Level of intervals: .95.")]
 
@@ -65,8 +66,8 @@ class Source:
         """The rows of the table that are fitted: pools alone, or all where a pool was not measured alone."""
         return self.table.select(self.table.to_fit())
 
-    def fitted(self, law: str | None, starts: int) -> Any:
-        """A law fitted to `to_fit`, or the saved fit that RUNS names.
+    def fitted(self, law: str | None, starts: int, rows: Any = None) -> Any:
+        """A law fitted to some rows of the table, by default `to_fit`, or the saved fit that RUNS names.
 
         Raises:
             InputError: an unknown law; a law or ways to read beside a saved fit; as `fit`.
@@ -80,14 +81,15 @@ class Source:
             self.say("reading the fit")
             return o.fit_named(str(self.runs))
         chosen = o.law_named(law)
-        rows = self.to_fit
+        rows = self.to_fit if rows is None else rows
         self.say(f"fitting law {chosen.name} to {len(rows)} checkpoints of {len(rows.pools)} pools")
         return fit(rows, chosen, starts=starts, seed=self.seed)
 
-    def drawn(self, fitted: Any, count: int) -> Any:
-        """Draws around the fit, as `qqt plan` takes them; None for 0 or where there are none."""
-        self.say("drawing")
-        return o.drawn_around(fitted, None if self.is_fit else self.to_fit, count, self.seed)
+    def drawn(self, fitted: Any, count: int, rows: Any = None) -> Any:
+        """Draws around the fit to those rows, as `qqt plan` takes them, in place of it; the fit where none exist."""
+        self.say("drawing parameters")
+        runs = None if self.is_fit else self.to_fit if rows is None else rows
+        return o.drawn_around(fitted, runs, count, self.seed) or fitted
 
 
 def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:

@@ -11,6 +11,7 @@ from qqtjax.errors import InputError
 from qqtjax.plot.save import new_figure
 from qqtjax.text import show_count
 
+SAMPLES = "samples seen"
 # From so many decades on only powers of ten are labelled, from so few on every step.
 WIDE, NARROW = 3.3, 1.2
 
@@ -54,27 +55,13 @@ def own_panels(axes: Any, rows: int, columns: int, width: float, height: float) 
     return given.reshape(rows, columns)
 
 
-def samples_axis(axis: Any, label: str = "samples seen") -> None:
-    """Make an axis logarithmic, with ticks such as 20k and 1M; to be called once everything is drawn.
+def count_axis(axis: Any, label: str) -> None:
+    """Make an axis logarithmic, with ticks such as 0.5, 20k and 1M; to be called once everything is drawn.
 
     Args:
         axis: `axes.xaxis` or `axes.yaxis`.
-        label: of the axis.
+        label: with its unit.
     """
-    _log_axis(axis, label)
-
-
-def epochs_axis(axis: Any, label: str = "epochs") -> None:
-    """Make an axis logarithmic, with ticks such as .5, 1 and 20; to be called once everything is drawn.
-
-    Args:
-        axis: `axes.xaxis` or `axes.yaxis`.
-        label: of the axis.
-    """
-    _log_axis(axis, label)
-
-
-def _log_axis(axis: Any, label: str) -> None:
     ticker = importlib.import_module("matplotlib.ticker")
     setter = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     setter("log")

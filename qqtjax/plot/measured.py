@@ -1,4 +1,4 @@
-"""What figures need of a measured table: predictions of its rows, and how often its data were repeated."""
+"""What figures need of a measured table: that it fits the law, and predictions of its rows."""
 
 from __future__ import annotations
 
@@ -29,8 +29,3 @@ def predicted_errors(fitted: FittedLaw, runs: Runs) -> np.ndarray:
     """
     check_table(fitted, runs)
     return evaluate(fitted.law, fitted.params, runs.as_run())
-
-
-def most_epochs(runs: Runs) -> np.ndarray:
-    """`[M]` epochs of the pool that a checkpoint has repeated most, max over i of K_i; 0 where no size is known."""
-    return np.max(runs.epochs, axis=1, initial=0.0)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plot.axes import epochs_axis, own_axes, samples_axis
-from qqtjax.plot.colours import FAINT, NEUTRAL, pool_colours
-from qqtjax.plot.measured import most_epochs, predicted_errors
+from qqtjax.plot.axes import SAMPLES, count_axis, own_axes
+from qqtjax.plot.colours import FAINT, pool_colours
+from qqtjax.plot.measured import predicted_errors
 from qqtjax.runs import Runs
 
 
@@ -18,8 +18,8 @@ def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
 
         r_m = y(n_m, w_m) - y_m    against    max_i K_i,   K_i = n w_i / N_i
 
-    Pools alone are dots in their colours, mixtures hollow diamonds. Where a pool's size is not known, and with it
-    no epoch, the samples seen take the place of the epochs.
+    Pools alone are dots in their colours, mixtures hollow grey diamonds. Where no size of what a checkpoint was
+    trained on is known, and with it no epoch, the samples seen take the place of the epochs for all.
 
     Args:
         fitted: a law.
@@ -32,24 +32,28 @@ def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
     Raises:
         MissingExtraError: no matplotlib.
         InputError: several metrics, or other pools than the law's.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C")
+        >>> axes = residuals(qqt.fit(runs.select(runs.single)), runs)
+        >>> axes.get_xlabel()
+        'epochs of the pool repeated most'
     """
     off = predicted_errors(fitted, runs) - runs.error
     axes = own_axes(axes)
-    epochs = most_epochs(runs)
+    epochs = runs.epochs.max(axis=1)
     counted = bool(np.all(epochs > 0))
     place = epochs if counted else runs.samples_seen
     axes.axhline(0, color=FAINT, linewidth=1, zorder=0)
     for index, (name, colour) in enumerate(pool_colours(runs.pools.names).items()):
         own = runs.source == index
         if own.any():
-            axes.plot(place[own], off[own], ".", color=colour, label=name)
+            axes.plot(place[own], off[own], "o", color=colour, markersize=4, zorder=3, label=name)
     mixed = ~runs.single
     if mixed.any():
-        axes.plot(place[mixed], off[mixed], "D", color=NEUTRAL, markersize=3.5, fillstyle="none", label="mixtures")
-    if counted:
-        epochs_axis(axes.xaxis, "epochs of the pool repeated most")
-    else:
-        samples_axis(axes.xaxis)
+        axes.plot(place[mixed], off[mixed], "D", color=FAINT, markersize=3.5, fillstyle="none", label="mixtures")
+    count_axis(axes.xaxis, "epochs of the pool repeated most" if counted else SAMPLES)
     axes.set_ylabel(f"predicted less measured {fitted.metric}")
     axes.legend(frameon=False, fontsize="small", ncols=2)
     return axes
