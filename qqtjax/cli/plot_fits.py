@@ -34,7 +34,7 @@ def curves(
     law: o.LawName = None,
     starts: o.Starts = 64,
 ) -> Any:
-    """Learning curves of the pools with the law's line, its interval and held-out points.
+    """Learning curves of the pools with the law's line, its interval and points that were not fitted.
 
     The line is thin where it extrapolates. The band is that of the expected error: the noise of one more measurement
     comes on top.
@@ -44,14 +44,13 @@ def curves(
     share = _level(level)
     last = None if until is None else words.positive(until, "--until")
     table = source.table
-    rows, hidden = table.to_fit(), None
+    rows = table.to_fit()
     if split is not None:
-        hidden = _held_out(table, split, source.seed)
-        rows = rows & ~hidden
+        rows = rows & ~_held_out(table, split, source.seed)
     fitted_rows = table.select(rows)
     fitted = source.fitted(law, starts, fitted_rows)
     fit = source.drawn(fitted, draws, fitted_rows)
-    return draw(fit, table, held_out=hidden, until=last, level=share)
+    return draw(fit, table, held_out=~rows, until=last, level=share)
 
 
 @figure

@@ -70,5 +70,30 @@ def count_axis(axis: Any, label: str) -> None:
     steps = (1.0,) if decades > WIDE else (1.0, 2.0, 5.0) if decades > NARROW else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(ticker.LogLocator(subs=steps))
     axis.set_minor_locator(ticker.NullLocator())
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: show_count(value, 3)))
+    count_ticks(axis)
     axis.set_label_text(label)
+
+
+def beside_legend(axes: Any) -> None:
+    """A legend to the right of the axes, where it hides nothing."""
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def count_ticks(axis: Any) -> None:
+    """Write the numbers along an axis as counts: 0.5, 20k and 1M.
+
+    Args:
+        axis: `axes.xaxis` or `axes.yaxis`.
+    """
+    formatter = importlib.import_module("matplotlib.ticker").FuncFormatter
+    axis.set_major_formatter(formatter(lambda value, _: show_count(value, 3)))
+
+
+def error_label(metric: str) -> str:
+    """What an axis of errors is called; accuracies were taken as 1 - accuracy when they were read.
+
+    Example:
+        >>> error_label("error"), error_label("imagenet_top1")
+        ('error', 'error (imagenet_top1)')
+    """
+    return metric if metric == "error" else f"error ({metric})"

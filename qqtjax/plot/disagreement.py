@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
-from qqtjax.plot.axes import own_panels
+from qqtjax.plot.axes import beside_legend, error_label, own_panels
 from qqtjax.plot.colours import FAINT, NEUTRAL, even_colours
 from qqtjax.plot.measured import check_table
 from qqtjax.runs import Runs
@@ -18,7 +18,7 @@ from qqtjax.text import show_count
 
 MARKERS = "os^DvP*X<>"
 # A measured mixture is one of the options at one of the budgets if weights and samples seen agree to this.
-SAME_WEIGHTS, SAME_BUDGET = 1e-6, 0.01
+SAME_WEIGHTS, SAME_BUDGET = 1e-6, 0.02
 
 
 def disagreement(
@@ -35,7 +35,7 @@ def disagreement(
         laws: `{name: law}` of the same pools.
         options: `{name: {pool: share} or [P] shares}`, filters and mixes.
         budgets: `[B]` samples seen, one a panel.
-        runs: measured runs; those of an option at a budget (within 1 %) are ticks.
+        runs: measured runs; those of an option at a budget (within 2 %) are ticks.
         axes: an array of B matplotlib Axes, by default of a new figure.
 
     Returns:
@@ -63,6 +63,7 @@ def disagreement(
             raise InputError(f"law {name}: pools {', '.join(law.pools.names)}, expected {', '.join(first.pools.names)}")
     weights = np.stack([first.pools.weights(shares) for shares in options.values()])
     predicted = {name: law.predict(weights[:, None, :], seen) for name, law in laws.items()}
+    ticked = False
     if runs is not None:
         check_table(first, runs)
     height = 1.4 + max(0.32 * len(options), 0.25 * (len(laws) + 2))
@@ -74,6 +75,7 @@ def disagreement(
         if runs is not None:
             for row, shares in enumerate(weights):
                 measured = runs.error[_of(runs, shares, budget)]
+                ticked |= len(measured) > 0
                 panel.plot(measured, np.full(len(measured), row), "|", color=NEUTRAL, markersize=16)
         for place, (name, error) in enumerate(predicted.items()):
             style: dict[str, Any] = {"marker": MARKERS[place % len(MARKERS)], "color": colours[place], "linestyle": ""}
@@ -84,12 +86,12 @@ def disagreement(
         panel.set_yticks(rows, list(options) if column == 0 else [])
         panel.set_ylim(len(options) - 0.5, -0.5)
         panel.set_title(f"{show_count(float(budget), 3)} samples seen")
-        panel.set_xlabel(f"predicted {first.metric}")
+        panel.set_xlabel(f"predicted {error_label(first.metric)}")
     last = panels[-1]
-    if runs is not None:
+    if ticked:
         last.plot([], [], "|", color=NEUTRAL, markersize=10, label="measured")
     last.plot([], [], "o", color=FAINT, label="filled: chosen")
-    last.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    beside_legend(last)
     return panels
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plot.axes import SAMPLES, count_axis, own_axes
+from qqtjax.plot.axes import SAMPLES, count_axis, error_label, own_axes
 from qqtjax.plot.colours import EVEN, FAINT, NEUTRAL
 from qqtjax.plot.measured import predicted_errors
 from qqtjax.runs import Runs
@@ -62,8 +62,8 @@ def mixtures(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
         _said(measured, predicted, runs.source[mixed], seen), (0.03, 0.97), xycoords="axes fraction", va="top"
     )
     unseen = fitted.seen is None or fitted.seen.mixtures == 0
-    axes.set_xlabel(f"measured {fitted.metric} of mixtures" + (", none of them fitted" if unseen else ""))
-    axes.set_ylabel(f"predicted {fitted.metric}")
+    axes.set_xlabel(f"measured {error_label(fitted.metric)} of mixtures" + (", none of them fitted" if unseen else ""))
+    axes.set_ylabel(f"predicted {error_label(fitted.metric)}")
     axes.set_aspect("equal", adjustable="datalim")
     return axes
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.fit.profile import Profile
-from qqtjax.plot.axes import count_axis, own_axes
+from qqtjax.plot.axes import beside_legend, count_axis, own_axes
 from qqtjax.plot.colours import NEUTRAL, pool_colours, pool_dashes
 from qqtjax.plot.parameters import is_wide, parameter_label
 from qqtjax.runs import Pools
@@ -53,7 +53,7 @@ def profile(found: Profile | Sequence[Profile], pools: Pools | None = None, *, a
     curves = [found] if isinstance(found, Profile) else list(found)
     if len({(each.field, each.level, each.freedom) for each in curves}) != 1:
         raise InputError("profiles: expected one or more, of one parameter, fit and level")
-    axes = own_axes(axes)
+    axes = own_axes(axes, 7.6)
     first = curves[0]
     limit = float(stats.t.ppf(0.5 + first.level / 2, first.freedom)) ** 2
     names = [each.pool for each in curves if each.pool is not None] if pools is None else pools.names
@@ -62,28 +62,27 @@ def profile(found: Profile | Sequence[Profile], pools: Pools | None = None, *, a
         style = {"color": colours.get(each.pool or "", NEUTRAL), "linestyle": dashes.get(each.pool or "", "-")}
         axes.plot(each.grid, each.statistic**2, marker="o", markersize=2, label=_said(each), **style)
     axes.axhline(limit, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"{100 * first.level:.4g} % interval ends")
-    axes.set_ylim(0, HEIGHT * limit)
+    axes.set_ylim(-0.02 * HEIGHT * limit, HEIGHT * limit)
     low, high = _shown(curves)
+    # Nobody may look beyond the bounds of the fit.
+    least, most = (float(end(np.concatenate([each.grid for each in curves]))) for end in (np.min, np.max))
     if is_wide(np.array([low, high])):
-        axes.set_xlim(low / (high / low) ** MARGIN, high * (high / low) ** MARGIN)
+        factor = (high / low) ** MARGIN
+        axes.set_xlim(max(low / factor, least), min(high * factor, most))
         count_axis(axes.xaxis, "")
     else:
-        least = min(float(each.grid.min()) for each in curves)
-        axes.set_xlim(max(low - MARGIN * (high - low), least), high + MARGIN * (high - low))
+        axes.set_xlim(max(low - MARGIN * (high - low), least), min(high + MARGIN * (high - low), most))
     axes.set_xlabel(parameter_label(first.field))
     axes.set_ylabel("excess of the sum of squares, in noise variances")
-    axes.legend(frameon=False, fontsize="small")
+    beside_legend(axes)
     return axes
 
 
 def _shown(curves: Sequence[Profile]) -> tuple[float, float]:
-    """From the lowest to the highest end that the data set; a whole grid where they set none."""
-    ends = [each.low for each in curves if not each.open_low] + [each.high for each in curves if not each.open_high]
-    ends += [
-        each.estimate for each in curves if each.open_low != each.open_high and each.low < each.estimate < each.high
-    ]
-    if len(set(ends)) < 2:
-        ends = [*curves[0].grid.tolist()]
+    """From the lowest to the highest end that the data set; bounds of the fit where that is less than two."""
+    ends = {each.low for each in curves if not each.open_low} | {each.high for each in curves if not each.open_high}
+    if len(ends) < 2:
+        ends = {end for each in curves for end in (each.low, each.high)}
     return min(ends), max(ends)
 
 

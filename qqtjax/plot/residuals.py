@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plot.axes import SAMPLES, count_axis, own_axes
+from qqtjax.plot.axes import SAMPLES, count_axis, error_label, own_axes
 from qqtjax.plot.colours import FAINT, pool_colours
 from qqtjax.plot.measured import predicted_errors
 from qqtjax.runs import Runs
@@ -18,8 +18,8 @@ def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
 
         r_m = y(n_m, w_m) - y_m    against    max_i K_i,   K_i = n w_i / N_i
 
-    Pools alone are dots in their colours, mixtures hollow grey diamonds. Where no size of what a checkpoint was
-    trained on is known, and with it no epoch, the samples seen take the place of the epochs for all.
+    Pools alone are dots in their colours, parts of them hollow, mixtures hollow grey diamonds. Where a checkpoint has
+    no epochs, no size of its pools being known, the samples seen take the place of the epochs for all.
 
     Args:
         fitted: a law.
@@ -46,14 +46,18 @@ def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
     counted = bool(np.all(epochs > 0))
     place = epochs if counted else runs.samples_seen
     axes.axhline(0, color=FAINT, linewidth=1, zorder=0)
+    mixed = np.count_nonzero(runs.weights, axis=1) > 1
+    part = ~mixed & ~runs.single
     for index, (name, colour) in enumerate(pool_colours(runs.pools.names).items()):
-        own = runs.source == index
-        if own.any():
-            axes.plot(place[own], off[own], "o", color=colour, markersize=4, zorder=3, label=name)
-    mixed = ~runs.single
+        whole, partly = runs.source == index, part & (runs.weights[:, index] > 0)
+        if whole.any():
+            axes.plot(place[whole], off[whole], "o", color=colour, markersize=4, zorder=3, label=name)
+        if partly.any():
+            style = {"color": colour, "markersize": 4, "fillstyle": "none", "label": f"parts of {name}"}
+            axes.plot(place[partly], off[partly], "o", **style)
     if mixed.any():
         axes.plot(place[mixed], off[mixed], "D", color=FAINT, markersize=3.5, fillstyle="none", label="mixtures")
     count_axis(axes.xaxis, "epochs of the pool repeated most" if counted else SAMPLES)
-    axes.set_ylabel(f"predicted less measured {fitted.metric}")
+    axes.set_ylabel(f"predicted less measured {error_label(fitted.metric)}")
     axes.legend(frameon=False, fontsize="small", ncols=2)
     return axes
