@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from qqtjax.errors import InputError
@@ -82,5 +83,6 @@ def _worth(params: Any, sizes: np.ndarray, epochs: int) -> np.ndarray:
     )
     dilution = np.asarray(params.dilution)[..., None, None]
     shape = None if params.decay_shape is None else np.asarray(params.decay_shape)[..., None, None]
-    rate = decay_rate(half_life, dilution, 1.0, sizes, reference)
-    return utility * np.asarray(decay(np.arange(epochs)[:, None], rate, shape))
+    with jax.enable_x64(True):
+        rate = decay_rate(half_life, dilution, 1.0, sizes, reference)
+        return utility * np.asarray(decay(np.arange(epochs)[:, None], rate, shape))
