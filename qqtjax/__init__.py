@@ -17,6 +17,7 @@ from qqtjax.bakeoff import Bakeoff as Bakeoff
 from qqtjax.bakeoff import Baseline as Baseline
 from qqtjax.bakeoff import Contestant as Contestant
 from qqtjax.bakeoff import bakeoff as bakeoff
+from qqtjax.bakeoff import ensemble as ensemble
 from qqtjax.bakeoff import load_bakeoff as load_bakeoff
 from qqtjax.cache import enable_compile_cache as enable_compile_cache
 from qqtjax.decide import crossover_set as crossover_set

@@ -132,6 +132,15 @@ def test_stacked_laws_are_ready_for_a_robust_plan(runs, result):
     assert weights["effective_samples"] > 0.8
     with pytest.raises(InputError, match="expected one of m0, m1"):
         ensemble(result, runs)
+    budget = 6e6
+    mix = qqt.robust_mix(fits, budget, starts=np.eye(3))
+
+    def mean(weights):
+        return sum(share * float(each.predict(weights, budget)) for each, share in fits.items())
+
+    assert mix.error == pytest.approx(mean(mix.weights), rel=1e-6)
+    others = np.vstack([WEIGHTS, [qqt.optimize_mix(each, budget).weights for each in fits]])
+    assert mix.error <= min(map(mean, others)) + 1e-9
 
 
 def test_one_size_of_model_is_not_another():
@@ -199,6 +208,14 @@ def test_each_run_is_held_out_once():
     folds = held_out(parse_split("runs:each"), table(), 0)
     assert folds.shape == (12, 60)
     assert np.all(folds.sum(axis=0) == 1)
+
+
+def test_each_mixture_is_held_out_once_and_whole():
+    runs = table()
+    folds = held_out(parse_split("mixtures:each"), runs, 0)
+    weights = [{tuple(row) for row in runs.weights[fold]} for fold in folds]
+    assert np.all(folds.sum(axis=0) == 1)
+    assert [len(each) for each in weights] == [1] * len(np.unique(runs.weights, axis=0))
 
 
 def test_inner_folds_of_a_column_extrapolate():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+import qqtjax as qqt
 from qqtjax import laws
 from qqtjax.errors import InputError
 from qqtjax.laws import (
@@ -81,6 +82,20 @@ def test_capacity_adds_to_the_utility_law_and_vanishes_for_an_endless_model():
     assert error(laws.utility_capacity, params) == pytest.approx(alone + 0.01, rel=1e-12)
     endless = dataclasses.replace(RUN, model_size=1e40)
     assert error(laws.utility_capacity, params, endless) == pytest.approx(alone, rel=1e-12)
+
+
+def test_at_one_size_of_the_model_the_capacity_law_mixes_and_plans_as_the_utility_law():
+    given = {f.name: getattr(UTILITY, f.name) for f in dataclasses.fields(UTILITY) if f.name != "decay_shape"}
+    params = UtilityCapacityParams(**given, model_scale=1e4, model_exponent=0.5)
+    pools = Pools(("a", "b"), RUN.sizes)
+    sized = FittedLaw(laws.utility_capacity, params, pools).at_model_size(1e8)
+    alone = FittedLaw(laws.utility, UTILITY, pools)
+    mix, expected = (qqt.optimize_mix(each, 2e8) for each in (sized, alone))
+    np.testing.assert_allclose(mix.weights, expected.weights, atol=2e-4)
+    assert mix.error == pytest.approx(expected.error + 0.01, abs=1e-8)
+    row, other = (qqt.plan(each, budgets=[2e8]).rows[0] for each in (sized, alone))
+    assert row.best.name == other.best.name
+    assert row.best.error == pytest.approx(other.best.error + 0.01, abs=1e-8)
 
 
 def test_complementary_pools_gain_by_the_chance_of_meeting():

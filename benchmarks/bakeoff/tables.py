@@ -161,10 +161,15 @@ def slimpajama(folder: Path) -> Table:
     return Table("slimpajama", made, ("mixtures:.2",), about, marks, starts=4, huber=False)
 
 
-def mixinglaws(folder: Path, pools: int, first_step: int = 0) -> Table:
-    """Mixtures of two or three domains, two or three sizes of models; of three the checkpoints from `first_step` on."""
+def mixinglaws(folder: Path, pools: int, first_step: int = 0, finished: bool = False) -> Table:
+    """Mixtures of two or three domains, two or three sizes of models.
+
+    Of three: the checkpoints from `first_step` on, or the last of the largest models alone.
+    """
     table = pd.read_csv(folder / "mixinglaws" / f"{pools}Mix.csv").dropna()
     table = table[table.step >= first_step]
+    if finished:
+        table = table[(table["size"] == "410M") & (table.step == table.step.max())]
     made = _fresh(table, table.tokens.to_numpy(), table.run_id, table.params_nonembed.to_numpy())
     if pools == 2:
         marks = {
@@ -185,6 +190,10 @@ def mixinglaws(folder: Path, pools: int, first_step: int = 0) -> Table:
             "aim": 0.019,
         }
     }
+    if finished:
+        about = "the last checkpoints of the 410M models; added after the figures of all steps"
+        marks = {"mixtures:each": marks["mixtures:.2"]}
+        return Table("mixinglaws 3Mix 410M", made, ("mixtures:each",), about, marks, starts=4, huber=False)
     if first_step:
         about = (
             f"rows with all losses from step {first_step:,} on, where 2Mix begins; added after the figures of all steps"
@@ -258,6 +267,7 @@ def public(folder: Path) -> tuple[Table, ...]:
         mixinglaws(folder, 2),
         mixinglaws(folder, 3),
         mixinglaws(folder, 3, first_step=10_000),
+        mixinglaws(folder, 3, finished=True),
         slimpajama(folder),
         regmix(folder),
     )

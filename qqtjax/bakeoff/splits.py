@@ -107,20 +107,26 @@ class Whole:
 
 
 @dataclasses.dataclass(frozen=True)
-class EachRun:
-    """Hold out every run in turn."""
+class Each:
+    """Hold out every mixture, run or checkpoint in turn.
+
+    Attributes:
+        unit: mixtures, runs or random.
+    """
+
+    unit: str
 
     def __str__(self) -> str:
-        return "runs:each"
+        return f"{self.unit}:each"
 
     def folds(self, runs: Runs, seed: int) -> np.ndarray:
-        """`[runs, M]` bool: what is held out."""
-        run = by_run(runs)
-        return np.arange(run.max() + 1)[:, None] == run
+        """`[units, M]` bool: what is held out."""
+        unit = UNITS[self.unit](runs)
+        return np.unique(unit)[:, None] == unit
 
     def inner(self, runs: Runs, seed: int) -> np.ndarray:
-        """`[J, M]` bool: the runs of these training checkpoints in parts, each held out once."""
-        return _parts(by_run(runs), INNER_FOLDS, seed)
+        """`[J, M]` bool: the units of these training checkpoints in parts, each held out once."""
+        return _parts(UNITS[self.unit](runs), INNER_FOLDS, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,14 +174,14 @@ class Drawing:
         return _parts(by_mixture(runs), INNER_FOLDS, seed)
 
 
-Split = Above | Whole | EachRun | Named | Drawing
+Split = Above | Whole | Each | Named | Drawing
 
 
 def parse_split(text: str) -> Split:
     """A split as it is typed; what is printed of it is read again as the same.
 
     `epochs>8`, `samples_seen>22B`, `model_size>1e9`; `mixtures:.2`, `runs:.2`, `random:.2` (a share);
-    `runs:each`; `runs:test*` (a pattern of names); `pools:NAME`.
+    `mixtures:each`, `runs:each` (one after the other); `runs:test*` (a pattern of names); `pools:NAME`.
 
     Args:
         text: what was typed.
@@ -189,7 +195,7 @@ def parse_split(text: str) -> Split:
     """
     word, sign, rest = text.partition(">" if ">" in text else ":")
     word, rest = word.strip(), rest.strip()
-    forms = "expected such as epochs>8, samples_seen>22B, mixtures:.2, runs:each, pools:NAME or random:.2"
+    forms = "expected such as epochs>8, samples_seen>22B, mixtures:.2, mixtures:each, pools:NAME or random:.2"
     if not sign or not word or not rest:
         raise InputError(f"split {text!r}: {forms}")
     known = list(COLUMNS) if sign == ">" else [*UNITS, "pools"]
@@ -199,8 +205,8 @@ def parse_split(text: str) -> Split:
         return Above(word, _number(rest, text))
     if word == "pools":
         return Drawing(rest)
-    if word == "runs" and rest == "each":
-        return EachRun()
+    if rest == "each":
+        return Each(word)
     if word == "runs" and not rest.replace(".", "", 1).isdigit():
         return Named(rest)
     share = _number(rest, text)

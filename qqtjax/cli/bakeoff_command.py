@@ -14,8 +14,9 @@ EXAMPLES = """Examples:
   qqt bakeoff runs.csv --laws utility,effective_samples --split mixtures:.2
   qqt bakeoff wordclip-C --laws all,baselines --split "samples_seen>80k" --json
 Splits (quote the >): epochs>8, samples_seen>22B, model_size>1B hold out what is
-above; mixtures:.2, runs:.2, random:.2 a share, whole; runs:each every run in
-turn; runs:test* runs by name; pools:top10 all that draws from a pool."""
+above; mixtures:.2, runs:.2, random:.2 a share, whole; mixtures:each, runs:each
+one after the other; runs:test* runs by name; pools:top10 all that draws from a
+pool."""
 SCORING = "Scoring"
 
 
