@@ -534,7 +534,7 @@ MISTAKES = (
     ("curves -o curves.jpg", "curves.jpg: a figure, expected a name that ends in .png, .pdf, .svg"),
     ("curves -o nowhere/curves.png", "there is no folder nowhere"),
     ("curves --size 5", "--size: found '5', expected WIDTHxHEIGHT in inches"),
-    ("curves --size 5x900", "expected sides of 0.5 to 60 inches"),
+    ("curves --size 5x900", "expected sides of 0.5 to 24 inches"),
     ("curves --dpi 9", "--dpi"),
     ("curves --level 95", "--level: found '95', expected a number between 0 and 1"),
     ("curves --split runs:each", "--split: runs:each holds out 45 parts in turn, expected one part"),

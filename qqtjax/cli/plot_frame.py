@@ -14,8 +14,9 @@ from qqtjax.cli import output as out
 from qqtjax.errors import InputError
 
 FIGURE = "Figure"
-RESOLUTIONS = (10, 2400)
-SIDES = (0.5, 60.0)
+# Dots an inch and inches: the largest image still fits a few GB of memory.
+RESOLUTIONS = (10, 1200)
+SIDES = (0.5, 24.0)
 
 Draws = Annotated[
     int,

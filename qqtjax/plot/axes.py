@@ -14,6 +14,8 @@ from qqtjax.text import show_count
 SAMPLES = "samples seen"
 # From so many decades on only powers of ten are labelled, from so few on every step.
 WIDE, NARROW = 3.3, 1.2
+# Legends of more entries stand beside the axes, of many more in two columns.
+SHORT, LONG = 9, 20
 
 
 def own_axes(axes: Any, width: float = 6.4, height: float = 4.4) -> Any:
@@ -74,9 +76,17 @@ def count_axis(axis: Any, label: str) -> None:
     axis.set_label_text(label)
 
 
-def beside_legend(axes: Any) -> None:
-    """A legend to the right of the axes, where it hides nothing."""
-    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+def legend(axes: Any, beside: bool = False) -> None:
+    """A legend where it hides least, or to the right of the axes, where it hides nothing.
+
+    Args:
+        axes: with everything drawn.
+        beside: to the right even where it is short.
+    """
+    entries = len(axes.get_legend_handles_labels()[0])
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside or entries > SHORT else {}
+    columns = 1 if not place or entries <= LONG else 2
+    axes.legend(frameon=False, fontsize="small", ncols=columns, **place)
 
 
 def count_ticks(axis: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from qqtjax.errors import InputError
 from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plot.axes import SAMPLES, count_axis, error_label, own_axes
+from qqtjax.plot.axes import SAMPLES, count_axis, error_label, legend, own_axes
 from qqtjax.plot.colours import NEUTRAL, pool_colours, pool_dashes
 from qqtjax.plot.intervals import apart, interval
 from qqtjax.plot.measured import check_table
@@ -99,7 +99,7 @@ def curves(
     axes.set_ylim(low - MARGIN * (high - low), high + MARGIN * (high - low))
     count_axis(axes.xaxis, SAMPLES)
     axes.set_ylabel(error_label(fitted.metric))
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    legend(axes)
     return axes
 
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw, Shares
-from qqtjax.plot.axes import beside_legend, error_label, own_panels
+from qqtjax.plot.axes import error_label, legend, own_panels
 from qqtjax.plot.colours import FAINT, NEUTRAL, even_colours
 from qqtjax.plot.measured import check_table
 from qqtjax.runs import Runs
@@ -91,7 +91,7 @@ def disagreement(
     if ticked:
         last.plot([], [], "|", color=NEUTRAL, markersize=10, label="measured")
     last.plot([], [], "o", color=FAINT, label="filled: chosen")
-    beside_legend(last)
+    legend(last, beside=True)
     return panels
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qqtjax.errors import InputError
 from qqtjax.fit.profile import Profile
-from qqtjax.plot.axes import beside_legend, count_axis, own_axes
+from qqtjax.plot.axes import count_axis, legend, own_axes
 from qqtjax.plot.colours import NEUTRAL, pool_colours, pool_dashes
 from qqtjax.plot.parameters import is_wide, parameter_label
 from qqtjax.runs import Pools
@@ -74,7 +74,7 @@ def profile(found: Profile | Sequence[Profile], pools: Pools | None = None, *, a
         axes.set_xlim(max(low - MARGIN * (high - low), least), min(high + MARGIN * (high - low), most))
     axes.set_xlabel(parameter_label(first.field))
     axes.set_ylabel("excess of the sum of squares, in noise variances")
-    beside_legend(axes)
+    legend(axes, beside=True)
     return axes
 
 

@@ -13,7 +13,7 @@ from qqtjax.laws.draws import Draws
 from qqtjax.laws.fitted import FittedLaw
 from qqtjax.laws.repetition import decay, decay_rate
 from qqtjax.laws.utility import UtilityParams
-from qqtjax.plot.axes import own_axes
+from qqtjax.plot.axes import legend, own_axes
 from qqtjax.plot.colours import pool_colours, pool_dashes
 from qqtjax.plot.intervals import apart, interval
 
@@ -72,7 +72,7 @@ def repetition(fit: FittedLaw | Draws, *, epochs: int | None = None, level: floa
     axes.set_xlim(0.5, epochs + 0.5)
     axes.set_xlabel("epoch k of training on the pool alone")
     axes.set_ylabel("effective utility b D(k - 1), more negative is better")
-    axes.legend(frameon=False, fontsize="small")
+    legend(axes)
     return axes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qqtjax.laws.fitted import FittedLaw
-from qqtjax.plot.axes import SAMPLES, count_axis, error_label, own_axes
+from qqtjax.plot.axes import SAMPLES, count_axis, error_label, legend, own_axes
 from qqtjax.plot.colours import FAINT, pool_colours
 from qqtjax.plot.measured import predicted_errors
 from qqtjax.runs import Runs
@@ -59,5 +59,5 @@ def residuals(fitted: FittedLaw, runs: Runs, *, axes: Any = None) -> Any:
         axes.plot(place[mixed], off[mixed], "D", color=FAINT, markersize=3.5, fillstyle="none", label="mixtures")
     count_axis(axes.xaxis, "epochs of the pool repeated most" if counted else SAMPLES)
     axes.set_ylabel(f"predicted less measured {error_label(fitted.metric)}")
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    legend(axes)
     return axes

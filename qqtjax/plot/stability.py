@@ -9,7 +9,7 @@ import numpy as np
 
 from qqtjax.decide.sensitivity import Sensitivity
 from qqtjax.errors import InputError
-from qqtjax.plot.axes import count_axis, count_ticks, own_panels
+from qqtjax.plot.axes import count_axis, count_ticks, legend, own_panels
 from qqtjax.plot.colours import NEUTRAL, pool_colours, pool_dashes
 from qqtjax.plot.parameters import is_wide, parameter_label
 from qqtjax.runs import Pools
@@ -68,5 +68,5 @@ def stability(found: Sensitivity, pools: Pools, *, fields: Sequence[str] | None 
         panel.set_xlabel(found.what)
     shared = [panel for panel in panels if panel.get_legend_handles_labels()[0]]
     if shared:
-        shared[0].legend(frameon=False, fontsize="small")
+        legend(shared[-1])
     return panels
