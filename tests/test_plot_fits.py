@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from scipy import stats
 
 import qqtjax as qqt
 from qqtjax.bakeoff import Bakeoff, Baseline, bakeoff
@@ -24,6 +25,7 @@ from qqtjax.fit.profile import Profile
 from qqtjax.io.saved import save_fit
 from qqtjax.laws.fitted import Seen, evaluate
 from qqtjax.plot.colours import pool_colours, pool_dashes
+from qqtjax.plot.mixtures import rank_correlation
 from qqtjax.runs import Pools, Run, Runs
 
 SIZES = np.array([10e3, 20e3, 40e3])
@@ -210,6 +212,12 @@ def test_seeds_of_one_mixture_count_as_one_in_the_rank_correlation_at_a_budget()
     said = qqt.plot.mixtures(law(), runs.select(np.repeat(np.concatenate([rows, other]), 3))).texts[0].get_text()
     assert "rank correlation" in said
     assert "at one budget" not in said
+
+
+def test_predictions_that_differ_by_rounding_tie():
+    measured, predicted = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.5, 0.6, 0.7])
+    (with_noise,) = {rank_correlation(measured, predicted + noise) for noise in (0, [1e-16, 0, 0, 0], [0, 2e-16, 0, 0])}
+    assert with_noise == pytest.approx(stats.spearmanr(measured, predicted)[0])
 
 
 def test_residuals_are_predicted_less_measured():

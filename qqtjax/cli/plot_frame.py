@@ -110,6 +110,7 @@ def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:
     Returns:
         What `app.command` takes.
     """
+    name = draw.__name__.replace("_", "-")
 
     def command(
         runs: str | None,
@@ -123,12 +124,12 @@ def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:
     ) -> out.Answer:
         from qqtjax.plot.save import check_figure_name, new_figure, save_figure
 
-        path = output or f"{draw.__name__.replace('_', '-')}.png"
+        path = output or f"{name}.png"
         out.check_writable(path)
         check_figure_name(path)
         sides = None if size is None else _sides(size)
         new_figure(1, 1)  # is there matplotlib
-        reading = o.Reading(**{name: rest.pop(name) for name in o.Reading._fields})
+        reading = o.Reading(**{each: rest.pop(each) for each in o.Reading._fields})
         with out.progress(5) as say:
             axes = draw(Source(runs, reading, seed, say), **rest)
             say("drawing the figure")
@@ -139,7 +140,7 @@ def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:
                 whole.suptitle(title)
             with interrupt.writing:
                 save_figure(whole, path, dpi)
-        document = {"schema": "qqtjax.figure", "schema_version": 1, "figure": draw.__name__, "file": path}
+        document = {"schema": "qqtjax.figure", "schema_version": 1, "figure": name, "file": path}
         return out.Answer(out.as_json(document), True) if json else out.Answer(f"wrote {path}", False)
 
     functools.update_wrapper(command, draw)
