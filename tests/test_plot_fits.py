@@ -596,3 +596,14 @@ def test_figures_that_fit_again_on_the_command_line(typed, words: str):
     status, out, _ = typed(f"plot {words} -o figure.png")
     assert (status, out) == (0, "wrote figure.png\n")
     assert is_figure("figure.png")
+
+
+@pytest.mark.slow
+def test_what_bands_do_not_know_is_said(typed):
+    typed("fit wordclip-C -o fit.json")
+    _, out, err = typed("plot repetition fit.json")
+    assert (out, err) == (
+        "wrote repetition.png\n",
+        "qqt: warning: bands: from a saved fit: checkpoints were taken as independent\n",
+    )
+    assert typed("plot repetition fit.json --draws 0")[2] == ""

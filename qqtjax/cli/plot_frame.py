@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 from qqtjax.cli import interrupt, words
 from qqtjax.cli import options as o
 from qqtjax.cli import output as out
-from qqtjax.errors import InputError
+from qqtjax.errors import InputError, QQTWarning
 
 FIGURE = "Figure"
 # Dots an inch and inches: the largest image still fits a few GB of memory.
@@ -90,7 +91,10 @@ class Source:
         """Draws around the fit to those rows, as `qqt plan` takes them, in place of it; the fit where none exist."""
         self.say("drawing parameters")
         runs = None if self.is_fit else self.to_fit if rows is None else rows
-        return o.drawn_around(fitted, runs, count, self.seed) or fitted
+        found = o.drawn_around(fitted, runs, count, self.seed)
+        for note in () if found is None else found.notes:  # a figure has no room for them
+            warnings.warn(f"bands: {note}", QQTWarning, stacklevel=2)
+        return found or fitted
 
 
 def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:
