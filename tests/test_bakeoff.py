@@ -179,6 +179,13 @@ def test_every_law_takes_part_by_default():
         entered([qqt.laws.power, qqt.laws.power], None)
 
 
+def test_a_law_with_more_parameters_than_checkpoints_is_left_out():
+    runs = table()
+    few = runs.select(np.arange(0, 60, 8))
+    found = bakeoff(few, LAWS, "random:.25", starts=2)
+    assert found.left_out["effective_samples"] == "6 checkpoints to fit 8 parameters"
+
+
 @pytest.mark.parametrize(
     ("text", "out"),
     [

@@ -55,6 +55,10 @@ def from_law(contestant: Contestant, table: Table) -> Entrant | str:
         inner, outer = (split_by_size(each, sizes) for each in (inner, outer))
     try:
         space = [search_space(law, table.runs, model.share, model.fixed, model.free, model.bounds) for model in models]
+        if short := _short(outer, len(space[0])):
+            return short
+        if _short(inner, max(map(len, space))):  # what passes through all that it is given has no best
+            models = models[:1]
         tried = [_fit(table, inner, model, slots * parts, INNER_STARTS).predicted for model in models]
         guesses = np.reshape(tried, (len(models), slots, parts, len(table.runs)))
         chosen = np.argmin([inner_mae_of(guess, table) for guess in guesses], axis=0) if parts else np.zeros(slots, int)
@@ -88,6 +92,13 @@ def _told_apart_without_repeats(models: tuple[Model, ...]) -> tuple[Model, ...]:
         rest = model._replace(fixed=fixed, free=tuple(name for name in model.free if name not in wear))
         found.setdefault(repr(rest), model)
     return tuple(found.values())
+
+
+def _short(versions: Sequence[Version], parameters: int) -> str:
+    """Which of these fits has fewer checkpoints than parameters, in words; empty where none has."""
+    fewest = min((int(each.fitted.sum()) for each in versions), default=parameters)
+    checkpoints = f"{fewest} checkpoint{'' if fewest == 1 else 's'}"
+    return f"{checkpoints} to fit {parameters} parameters" if fewest < parameters else ""
 
 
 def _fit(table: Table, versions: list[Version], model: Model, slots: int, starts: int) -> Outcome:
