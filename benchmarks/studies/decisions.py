@@ -23,7 +23,9 @@ import qqtjax as qqt
 from benchmarks import record
 from benchmarks.studies import truths as made
 from benchmarks.studies.fitted import STARTS, draws_of, fit_studies, params_at
-from benchmarks.studies.reliability import Reliability, brier, over_studies, reliability
+from benchmarks.studies.reliability import over_studies, table_rows
+from qqtjax.decide import Reliability, reliability
+from qqtjax.decide.reliability import brier
 from qqtjax.laws import UtilityParams, utility
 from qqtjax.runs import Run, Runs
 
@@ -114,14 +116,14 @@ def figures(events: Events, rng: np.random.Generator) -> dict[str, Any]:
     def error(rows: np.ndarray) -> float:
         return reliability(events.probability[rows], events.happened[rows], BINS).error
 
-    table, rate = table_of(events), float(events.happened.mean())
+    table = table_of(events)
     return {
         "decisions": len(study),
         "studies": int(study.max()) + 1,
         "calibration": table.error,
         "interval": over_studies(error, study, rng),
-        "brier": brier(events.probability, events.happened),
-        "base rate": rate * (1 - rate),
+        "brier": table.brier,
+        "base rate": table.rate * (1 - table.rate),
         "plug-in": brier(events.plug_in, events.happened),
         "stated": table.stated.tolist(),
         "happened": table.happened.tolist(),
@@ -218,7 +220,6 @@ def _section(prior: str, kinds: dict[str, dict[str, Any]]) -> str:
             f"({low:.3f} to {high:.3f}) | {each['brier']:.3f} | {each['base rate']:.3f} | {each['plug-in']:.3f} |"
         )
     headline = next(iter(kinds.values()))
-    table = Reliability(*(np.array(headline[name]) for name in ("stated", "happened", "count")))
     met = headline["calibration"] <= ASKED and headline["brier"] < min(headline["base rate"], headline["plug-in"])
     lines = "\n".join(rows)
     return f"""## {prior.capitalize()}: {"as asked" if met else "missed"}
@@ -231,7 +232,7 @@ Reliability of the first row:
 
 | stated | happened | decisions |
 |---|---|---|
-{table.rows()}"""
+{table_rows(headline["stated"], headline["happened"], headline["count"])}"""
 
 
 if __name__ == "__main__":

@@ -22,14 +22,17 @@ import qqtjax as qqt
 from benchmarks import record
 from benchmarks.evidence.measured import BUDGETS, HEADLINE, UNIT, WINDOWS, inside, options, read_table
 from benchmarks.evidence.metrics import nested
-from benchmarks.studies.reliability import Reliability, brier, reliability
+from benchmarks.studies.reliability import table_rows
 from benchmarks.wordclip import settings
+from qqtjax.decide import reliability
+from qqtjax.decide.reliability import brier
 from qqtjax.fit.clusters import Unit
 from qqtjax.laws.draws import Draws
 
 SEED, STARTS, DRAWS, BINS = 20261127, 32, 1000, 5
 SEEN = UNIT * np.array(BUDGETS)
 PAIRS = ("all pairs", "contested pairs")
+TABLE = ("stated", "happened", "count")
 NEWLINE = "\n"
 
 
@@ -141,8 +144,8 @@ def figures(every: Sequence[Judged]) -> dict[str, Any]:
         }
         for name, stated in (("P", judged.below[rows]), ("P with noise", judged.below_noisy[rows])):
             table = reliability(stated, happened, BINS)
-            found[label][name] = {"brier": brier(stated, happened), "calibration": table.error} | {
-                field: getattr(table, field).tolist() for field in table._fields
+            found[label][name] = {"brier": table.brier, "calibration": table.error} | {
+                field: getattr(table, field).tolist() for field in TABLE
             }
     return found
 
@@ -183,8 +186,7 @@ def main() -> None:
 def _diagram(title: str, own: dict[str, Any]) -> str:
     """Reliability of P, and of P with noise, one above the other."""
     parts = [
-        f"| *{name}* | | |\n{Reliability(*(np.array(own[name][field]) for field in Reliability._fields)).rows()}"
-        for name in ("P", "P with noise")
+        f"| *{name}* | | |\n{table_rows(*(own[name][field] for field in TABLE))}" for name in ("P", "P with noise")
     ]
     return f"{title}:\n\n| stated | happened | pairs |\n|---|---|---|\n{NEWLINE.join(parts)}"
 

@@ -16,6 +16,9 @@ from qqtjax.laws.fitted import Shares
 if TYPE_CHECKING:
     import pandas as pd
 
+# Errors this close, relatively, are one: a mix that is one of the options is not beaten by it.
+TIE = 1e-12
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decision:
@@ -192,3 +195,42 @@ def probability_below(draws: Draws, first: Shares, second: Shares, samples_seen:
     """
     ours, theirs = (draws.predict(weights, samples_seen) for weights in (first, second))
     return np.mean((ours < theirs) + 0.5 * (ours == theirs), axis=0)
+
+
+def probability_unbeaten(
+    draws: Draws, mixes: ArrayLike, options: Mapping[str, Shares], budgets: ArrayLike
+) -> np.ndarray:
+    """Probability that a mix of its own at each budget is at least as good as every option.
+
+        P(n) = mean over s of [y_s(w(n), n) <= min_f y_s(w_f, n)]
+
+    Source: ours; y_s is the law under draw s.
+
+    Args:
+        draws: S draws of a fit.
+        mixes: `[B, P]` shares.
+        options: F of them, `{name: {pool: share} or [P] shares}`.
+        budgets: `[B]` samples seen, repeats counted.
+
+    Returns:
+        `[B]`.
+
+    Raises:
+        InputError: no option, wrong shares, another number of mixes than of budgets, budgets not above 0.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C", roles=("single",))
+        >>> draws = qqt.draw(qqt.fit(runs), runs, 200)
+        >>> mixes = [[1, 0, 0, 0, 0], [0.6, 0.4, 0, 0, 0]]
+        >>> [bool(each > 0.9) for each in probability_unbeaten(draws, mixes, {"C00": {"C00": 1}}, [10e3, 80e3])]
+        [True, True]
+    """
+    if not options:
+        raise InputError("no options: expected at least one filter or mix")
+    seen, shares = np.atleast_1d(np.asarray(budgets, np.float64)), np.asarray(mixes, np.float64)
+    if shares.ndim != 2 or len(shares) != len(seen):
+        raise InputError(f"mixes of shape {shares.shape}: expected shares of every pool at each of {len(seen)} budgets")
+    weights = np.stack([draws.fitted.pools.weights(each) for each in options.values()])
+    least = draws.predict(weights[:, None, :], seen).min(axis=1)
+    return np.mean(draws.predict(shares, seen) <= least * (1 + TIE), axis=0)
