@@ -72,6 +72,7 @@ from qqtjax.mix import robust_mix as robust_mix
 from qqtjax.plan import Plan as Plan
 from qqtjax.plan import mixture_evidence as mixture_evidence
 from qqtjax.plan import plan as plan
+from qqtjax.report import report as report
 from qqtjax.runs import Pools as Pools
 from qqtjax.runs import Run as Run
 from qqtjax.runs import Runs as Runs

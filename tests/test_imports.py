@@ -15,7 +15,7 @@ import pytest
 import qqtjax
 
 PACKAGE = Path(qqtjax.__file__).parent
-HEAVY = ("matplotlib", "pyarrow", "flax", "pandas", "typer", "rich")
+HEAVY = ("matplotlib", "plotly", "jinja2", "pyarrow", "flax", "pandas", "typer", "rich")
 
 # Which rooms a room may import, beside itself and EVERYWHERE; data flows from the first to the last.
 BASE = {"runs"}

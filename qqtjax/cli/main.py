@@ -22,6 +22,7 @@ from qqtjax.cli import (
     plan_command,
     predict_command,
     profile_command,
+    report_command,
     sweep_command,
 )
 from qqtjax.cli.helping import Command, Group
@@ -76,6 +77,9 @@ app.command("design", cls=Command, short_help="What to run first, and what it te
 )
 app.command("next", cls=Command, short_help="Which training run to make next.", epilog=next_command.EXAMPLES)(
     next_command.next_run
+)
+app.command("report", cls=Command, short_help="A page for the browser.", epilog=report_command.EXAMPLES)(
+    report_command.report
 )
 app.add_typer(plot, name="plot", short_help="Figures: PNG, PDF or SVG.", epilog=PLOT_NEXT)
 app.add_typer(pools, name="pools", short_help="Make pools; choose the samples to keep.", epilog=POOLS_NEXT)

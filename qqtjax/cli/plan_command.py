@@ -129,32 +129,6 @@ def plan(
         format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
     )
 
-    def about(pools: Any) -> None:
-        """What the user says of pools, checked as soon as they are known."""
-        names = pools.names
-        question["sizes"] = None if sizes is None else words.sizes(sizes, "--sizes", names)
-        question["order"] = None if order is None else words.name_list(order, "--order", names)
-        question["filters"] = {
-            name: words.name_list(text, f"--filter {name}", names, "+") for name, text in own_filters.items()
-        }
-        question["mixes"] = {
-            name: words.shares(text, f"--mix {name}", names, ":", "+") for name, text in own_mixes.items()
-        }
-        with words.naming("--sizes"):
-            list(map(pools.index, question["sizes"] or ()))
-        for name, members in question["filters"].items():
-            with words.naming(f"--filter {name}"):
-                list(map(pools.index, members))
-        for name, shares in question["mixes"].items():
-            with words.naming(f"--mix {name}"):
-                pools.weights(shares)
-        if question["order"] is not None:
-            with words.naming("--order"):
-                list(map(pools.index, question["order"]))
-            missing = [name for name in names if name not in question["order"]]
-            if missing:
-                raise InputError(f"--order: misses {', '.join(missing)}; expected every pool once, best first")
-
     wanted: list[float] | None = None
     with out.progress(4) as say:
         if published is not None or fit_file is not None:
@@ -176,11 +150,11 @@ def plan(
             else:
                 fitted = o.fit_named(source)
                 question["draws"] = o.drawn_around(fitted, None, draws, seed)
-            about(fitted.pools)
+            question |= of_pools(fitted.pools, sizes, order, own_filters, own_mixes)
         else:
             say("reading runs")
             table = o.runs_named(runs, reading)
-            about(table.pools)
+            question |= of_pools(table.pools, sizes, order, own_filters, own_mixes)
             fitted, question["blind"] = _fitted(table, chosen, starts, seed, say)
             question["runs"] = table
             question["draws"] = o.drawn_around(fitted, table.select(table.to_fit()), draws, seed)
@@ -195,6 +169,45 @@ def plan(
         return str(answer) if fitted.diagnostics is None else f"{answer}\n\n{fitted}"
 
     return out.finish(document, shown, output, json)
+
+
+def of_pools(
+    pools: Any, sizes: str | None, order: str | None, filters: dict[str, str], mixes: dict[str, str]
+) -> dict[str, Any]:
+    """What the user says of pools as arguments of `qqtjax.plan`, checked as soon as the pools are known.
+
+    Args:
+        pools: of the table or fit.
+        sizes: as typed.
+        order: as typed.
+        filters: `{name: text}` of `--filter`.
+        mixes: `{name: text}` of `--mix`.
+
+    Raises:
+        InputError: an unknown pool, wrong shares, a pool that the order misses.
+    """
+    names = pools.names
+    said = {
+        "sizes": None if sizes is None else words.sizes(sizes, "--sizes", names),
+        "order": None if order is None else words.name_list(order, "--order", names),
+        "filters": {name: words.name_list(text, f"--filter {name}", names, "+") for name, text in filters.items()},
+        "mixes": {name: words.shares(text, f"--mix {name}", names, ":", "+") for name, text in mixes.items()},
+    }
+    with words.naming("--sizes"):
+        list(map(pools.index, said["sizes"] or ()))
+    for name, members in said["filters"].items():
+        with words.naming(f"--filter {name}"):
+            list(map(pools.index, members))
+    for name, shares in said["mixes"].items():
+        with words.naming(f"--mix {name}"):
+            pools.weights(shares)
+    if said["order"] is not None:
+        with words.naming("--order"):
+            list(map(pools.index, said["order"]))
+        missing = [name for name in names if name not in said["order"]]
+        if missing:
+            raise InputError(f"--order: misses {', '.join(missing)}; expected every pool once, best first")
+    return said
 
 
 def _fitted(table: Any, law: Any, starts: int, seed: int, say: Any) -> tuple[Any, Any]:
