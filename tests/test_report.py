@@ -18,10 +18,12 @@ from report_page import HOSTILE, SIZES, truth, write_runs
 
 import qqtjax as qqt
 from qqtjax.cli.main import main
+from qqtjax.design import Candidate, NextRun, Worth
 from qqtjax.errors import MissingExtraError
 from qqtjax.io.mixes import load_mix
+from qqtjax.mix.filters import Option
 from qqtjax.plot.colours import EVEN, OKABE_ITO
-from qqtjax.report import Provenance, figures
+from qqtjax.report import Provenance, figures, view
 from qqtjax.report.page import safe_json
 from qqtjax.report.presets import usual_presets
 
@@ -198,7 +200,7 @@ def test_the_page_shows_the_largest_budget_without_any_script(report: Any, page:
     assert f'<data data-field="error" value="{row.best.error}">' in page
     assert "qqt report B&lt;/script&gt;" in page
     assert "1 May 2026" in page
-    assert "a note" in page
+    assert "<li>a note</li>" in page
 
 
 def test_the_page_loads_nothing(parts: Parts, page: str) -> None:
@@ -305,7 +307,44 @@ def test_without_draws_nothing_is_claimed(report: Any) -> None:
     unsure = dataclasses.replace(report, presets=tuple(plans), unsure="no draws were made")
     text = unsure.to_html()
     assert "How sure the answer is, is not known: no draws were made." in text
-    assert '<span data-field="probability">not known</span>' in text
+    assert '<data data-field="probability" value="">not known</data>' in text
+
+
+@pytest.mark.parametrize(
+    ("saved", "resumes", "said"),
+    [
+        (0.002, None, ("Train on C for 10k samples", "from .00300 to .00100")),
+        (0.002, "C 2", ("Continue C 2 to 10k samples, 5k more",)),
+        (0.0001, None, ("None for the decision at 80k samples", "train on C for 10k samples")),
+    ],
+)
+def test_the_next_run_is_named(report: Any, saved: float, resumes: str | None, said: tuple[str, ...]) -> None:
+    weights = np.array([0.0, 0.0, 1.0])
+    run = Candidate("C", weights, np.array([8e3, 10e3]), 10e3 if resumes is None else 5e3, resumes)
+    worth = Worth(run, None, 0.003 - saved, saved, 0.0001, 1.5)
+    found = NextRun(
+        budget=80e3,
+        pools=tuple(SIZES),
+        choice=Option("mix", weights, 0),
+        choice_error=0.5,
+        regret=0.003,
+        regret_error=0.001,
+        options=9,
+        rows=(worth,),
+        noise=0.01,
+        noise_given=False,
+        price_per_sample=None,
+        spend=None,
+        notes=("a note on it",),
+    )
+    text = dataclasses.replace(report, next_run=found, no_next_run="").to_html()
+    for words in (*said, "a note on it"):
+        assert words in text
+
+
+def test_a_note_on_several_pools_is_one_line(report: Any) -> None:
+    notes = ("half_life of A: no repeats", "scale: weakly", f"half_life of {HOSTILE}: no repeats", "floor of A: other")
+    assert view.together(notes) == [f"half_life of A, {HOSTILE}: no repeats", "scale: weakly", "floor of A: other"]
 
 
 def test_missing_packages_are_named(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,7 @@ def report(
     RUNS: the runs that come with qqtjax.
     """
     from qqtjax.mix.filters import quality_order
+    from qqtjax.plan.text import count_text
     from qqtjax.report import Provenance
     from qqtjax.report import report as make_report
     from qqtjax.report.page import check_installed
@@ -185,10 +186,10 @@ def report(
     document = {"file": output, **found.to_dict()}
     row = found.presets[0].plan.rows[-1]
     shown = (
-        f"wrote {output} ({len(text.encode()) / MEGABYTE:.1f} MB), {len(found.presets)} sets of pool sizes at "
-        f"{len(found.presets[0].plan.rows)} budgets"
+        f"wrote {output} ({len(text.encode()) / MEGABYTE:.1f} MB)\n"
+        f"at {count_text(row.samples_seen)} samples: train on {row.best.name}; open the page for the rest"
     )
-    return out.Answer(out.as_json(document) if json else f"{shown}; first: train on {row.best.name}", json)
+    return out.Answer(out.as_json(document) if json else shown, json)
 
 
 def slider_budgets(fitted: Any) -> list[float]:

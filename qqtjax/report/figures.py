@@ -68,7 +68,7 @@ def budget_curves(report: Report, preset: Preset) -> Figure:
         traces.append(points)
     last = plan.rows[-1]
     summary = (
-        f"Predicted {plan.metric} of {len(curves.names)} filters from {count_text(budgets[0])} to "
+        f"Predicted {plan.metric} of the filters from {count_text(budgets[0])} to "
         f"{count_text(budgets[-1])} samples seen. At the largest budget {last.best.name} has "
         f"{error_text(last.best.error)}, the best mix {error_text(last.mix.error)}."
     )
@@ -116,7 +116,7 @@ def learning_curves(report: Report) -> Figure:
         traces += [{**line, "legendgroup": name}, {**points, "legendgroup": name, "showlegend": False}]
     alone = runs.single
     off = np.abs(report.predicted - runs.error)[alone]
-    summary = f"Learning curves of {len(curves.names)} pools, each trained on alone, with the law's line through them."
+    summary = "Learning curves of the pools, each trained on alone, with the law's line through them."
     if alone.any():
         summary += f" The law is off by {error_text(float(off.mean()))} on average."
     metric = report.fit.metric

@@ -207,6 +207,8 @@ def _next_run(fit: FittedLaw, runs: Runs, budget: float, seed: int) -> tuple[Nex
     """The run that is worth making next, or why none is known."""
     from qqtjax.design import next_run
 
+    if len(fit.pools) == 1:
+        return None, "one pool leaves nothing to decide"
     if len(fit.pools) > MOST_POOLS or len(runs) > MOST_CHECKPOINTS:
         return None, (
             f"with {len(fit.pools)} pools and {len(runs):,} checkpoints it takes long: ask qqt next "

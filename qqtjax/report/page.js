@@ -14,7 +14,7 @@
 
   const write = (element, [value, text]) => {
     element.textContent = text;
-    if (element.tagName === "DATA") element.value = value;
+    if (element.tagName === "DATA") element.value = value ?? "";
   };
   const list = (id, texts) => {
     document.getElementById(id).replaceChildren(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ from qqtjax.report.contents import Preset, Report
 from qqtjax.text import show_count
 
 NOTHING = "–"
+TIE = 5e-5  # what four decimals do not show
+SAME_OF_POOLS = re.compile(r"(\w+) of (.+): (.+)")
 Field = tuple[float | None, str]  # a number and how it is written; None: words only
 
 
@@ -110,7 +114,10 @@ def _mix(report: Report, preset: Preset, place: int) -> dict[str, Field]:
     fields: dict[str, Field] = {
         "mix": (None, shares_of(names, shares)),
         "mix-error": (row.mix.error, error_text(row.mix.error)),
-        "mix-gain": (gain, error_text(max(gain, 0.0))),
+        "mix-gain": (
+            gain,
+            f"{error_text(gain)} below the best filter" if gain > TIE else "no better than the best filter",
+        ),
         "mix-interval": (
             None,
             "its interval is not known" if known is None else _interval(known.level, known.low, known.high),
@@ -280,9 +287,24 @@ def fit_notes(report: Report) -> list[str]:
     return [
         *([] if info.converged else [f"the fit did not converge: {info.reason}"]),
         *(f"bound hit: {each}" for each in info.bounds_hit),
-        *(f"not identified: {each}" for each in info.unidentified),
+        *(f"not identified: {each}" for each in together(info.unidentified)),
         *info.warnings,
     ]
+
+
+def together(notes: Sequence[str]) -> list[str]:
+    """Notes that say the same of several pools as one.
+
+    Example:
+        >>> together(["half_life of A: no repeats", "half_life of B: no repeats"])
+        ['half_life of A, B: no repeats']
+    """
+    pools: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        found = SAME_OF_POOLS.fullmatch(note)
+        key, pool = ((found[1], found[3]), found[2]) if found else ((note, ""), "")
+        pools.setdefault(key, []).append(pool)
+    return [f"{what} of {', '.join(of)}: {why}" if why else what for (what, why), of in pools.items()]
 
 
 def size_text(size: float) -> str:
