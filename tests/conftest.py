@@ -13,8 +13,9 @@ import pytest
 
 # Before anything starts the backend: sharding and multi-device code must be testable on one core.
 jax.config.update("jax_num_cpu_devices", 2)
-# A program that was compiled by an earlier version of the code must not answer for this one.
-jax.config.update("jax_enable_compilation_cache", False)
+# Programs compiled before must not answer for this code, unless the caller gives a folder: an empty one, to share.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_enable_compilation_cache", False)
 
 SEED = 20240411
 
@@ -23,7 +24,8 @@ SEED = 20240411
 def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Programs that tests start share a cache of this test run, and never see the user's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QQTJAX_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        patch.setenv("QQTJAX_CACHE", given or str(tmp_path_factory.mktemp("compiled")))
         patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
         yield
 
