@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import html.parser
 import importlib.util
+import itertools
 import json
 import re
 from importlib import resources
@@ -18,6 +20,8 @@ from report_page import HOSTILE, SIZES, truth, write_runs
 
 import qqtjax as qqt
 from qqtjax.cli.main import main
+from qqtjax.cli.plan_command import default_budgets
+from qqtjax.cli.report_command import day_of_the_page, slider_budgets
 from qqtjax.design import Candidate, NextRun, Worth
 from qqtjax.errors import MissingExtraError
 from qqtjax.io.mixes import load_mix
@@ -287,7 +291,20 @@ def test_figures_are_valid_plotly(report: Any, data: Any) -> None:
     np.testing.assert_allclose(
         mixed["y"], truth().predict(report.runs.weights[rows], report.runs.samples_seen[rows]), rtol=1e-5
     )
+    names = [trace["name"] for trace in data["figures"]["pools"]["traces"]]
+    # plotly.js takes tags for its own: they reach it escaped.
+    assert [html.unescape(name) for name in names[::2]] == list(SIZES)
+    assert "<" not in "".join(names)
     assert "none of them fitted" in data["figures"]["mixtures"]["summary"]
+
+
+def test_figures_of_many_checkpoints_stay_small(report: Any) -> None:
+    many = np.tile(np.arange(len(report.runs)), 800)
+    larger = dataclasses.replace(report, runs=report.runs.select(many), predicted=report.predicted[many])
+    for figure in (figures.learning_curves(larger), figures.mixtures(larger), figures.residuals(larger)):
+        assert figure is not None
+        assert all(len(trace["x"]) <= figures.MOST_POINTS for trace in figure.traces)
+        assert any(len(trace["x"]) == figures.MOST_POINTS for trace in figure.traces)
 
 
 def test_the_same_report_is_the_same_bytes_and_written_whole(report: Any, page: str, tmp_path: Path) -> None:
@@ -356,6 +373,24 @@ def test_missing_packages_are_named(report: Any, monkeypatch: pytest.MonkeyPatch
 # The command
 
 
+def test_the_date_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1764150000")
+    assert day_of_the_page() == "26 November 2025"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(qqt.InputError, match="SOURCE_DATE_EPOCH: found 'yesterday'"):
+        day_of_the_page()
+
+
+def test_the_slider_stops_at_the_budgets_of_plan_and_between_them() -> None:
+    plan = default_budgets(truth())
+    stops = slider_budgets(truth())
+    assert set(plan) < set(stops)
+    assert stops == sorted(stops)
+    assert [b / a for a, b in itertools.pairwise(stops)] == pytest.approx([1.5, 4 / 3] * (len(plan) - 1))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -368,6 +403,7 @@ def test_missing_packages_are_named(report: Any, monkeypatch: pytest.MonkeyPatch
         (("-o", "no/folder/report.html"), "no folder"),
         (("--order", "C00"), "--order: misses"),
         (("--sizes", "C01=5"), "--sizes: "),
+        (("--date", "", "--seed", "-1"), "--seed"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -115,6 +115,8 @@ def test_the_slider_shows_what_plan_says_at_every_budget_of_every_preset(page: A
 
     report = json.loads((folder / "report.json").read_text())
     draw_all(page)
+    legend = page.find_elements("css selector", "#plot-pools .legendtext")
+    assert [each.get_property("textContent") for each in legend] == ["A", HOSTILE, "C"]
     slider = page.find_element("id", "budget")
     for number, name in enumerate(PRESETS):
         choose(page, number)

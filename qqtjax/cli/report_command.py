@@ -143,6 +143,7 @@ def report(
     for name in beside:
         with words.naming("--laws"):
             o.law_named(name)
+    day = day_of_the_page() if date is None else date
     out.check_writable(output)
     reading = o.Reading(
         format, value, pools, nested, disjoint, metric, tasks, samples_per_epoch, samples_per_step, samples_seen
@@ -174,7 +175,7 @@ def report(
                 table=_table_name(runs),
                 sha256=_sha256(runs),
                 command=typed(context),
-                date=_day() if date is None else date,
+                date=day,
                 seed=seed,
             ),
             say=say,
@@ -183,7 +184,7 @@ def report(
         say("writing the page")
         text = found.to_html()
         out.write_file(text, output)
-    document = {"file": output, **found.to_dict()}
+    document = {**found.to_dict(), "file": output}
     row = found.presets[0].plan.rows[-1]
     shown = (
         f"wrote {output} ({len(text.encode()) / MEGABYTE:.1f} MB)\n"
@@ -236,7 +237,7 @@ def _sha256(runs: str | None) -> str | None:
     return hashlib.sha256(Path(runs).read_bytes()).hexdigest() if Path(runs).is_file() else None
 
 
-def _day() -> str:
+def day_of_the_page() -> str:
     """SOURCE_DATE_EPOCH's day, or today's, in UTC.
 
     Raises:
@@ -251,4 +252,4 @@ def _day() -> str:
         )
     except (ValueError, OverflowError, OSError):
         raise InputError(f"SOURCE_DATE_EPOCH: found {given!r}, expected a whole number of seconds") from None
-    return f"{when:%-d %B %Y}"
+    return f"{when.day} {when:%B %Y}"

@@ -84,7 +84,6 @@ class Report:
     Attributes:
         fit: the law that the plan is made with.
         runs: the measured table, one metric.
-        fitted: `[M]` bool, the checkpoints that were fitted.
         predicted: `[M]` errors that the law predicts for the checkpoints.
         pools: every pool's learning curve under the law, as far as it was measured.
         presets: one or more; the first is shown first.
@@ -98,7 +97,6 @@ class Report:
 
     fit: FittedLaw
     runs: Runs
-    fitted: np.ndarray
     predicted: np.ndarray
     pools: Curves
     presets: tuple[Preset, ...]
@@ -119,7 +117,6 @@ class Report:
             "provenance": to_plain(self.provenance),
             "versions": self.versions,
             "checkpoints": len(self.runs),
-            "checkpoints_fitted": int(self.fitted.sum()),
             "presets": [
                 {
                     "name": preset.name,

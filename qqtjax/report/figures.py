@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from qqtjax.plan import Plan
+from qqtjax.laws.fitted import MARGIN
 from qqtjax.plan.text import count_text, error_text
-from qqtjax.plot.colours import NEUTRAL, pool_colours, pool_dashes
+from qqtjax.plot.axes import error_label
+from qqtjax.plot.colours import NEUTRAL, OKABE_ITO, pool_colours, pool_dashes
+from qqtjax.plot.options import option_styles
 from qqtjax.report.contents import Preset, Report
 from qqtjax.text import show_count
 
@@ -16,6 +19,8 @@ DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 LIGHT, DARK = "#ffffff", "#15181d"  # what figures stand on, as in page.css
 READABLE = 3.0  # WCAG 2.2, 1.4.11: contrast of what a figure is made of
 ON_DARK = {NEUTRAL: "#e6e6e6"}
+BUDGET = "budget, samples seen"
+MOST_POINTS = 4000  # of one trace
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 
 
@@ -39,9 +44,9 @@ def budget_curves(report: Report, preset: Preset) -> Figure:
     """Error against budget for every filter and the best mix, crossovers marked with their intervals."""
     plan, curves = preset.plan, preset.curves
     budgets = [row.samples_seen for row in plan.rows]
-    colours, dashes = _option_styles(report, plan)
+    styles = option_styles(plan, report.fit.pools)
     traces = [
-        _line(name, curves.budgets, curves.error[place], colours[name], dash=dashes[name], width=2)
+        _line(name, curves.budgets, curves.error[place], styles[name].colour, 2, DASHES[styles[name].dash])
         for place, name in enumerate(curves.names)
     ]
     mixed = [row.mix.error for row in plan.rows]
@@ -67,6 +72,12 @@ def budget_curves(report: Report, preset: Preset) -> Figure:
         points["marker"] |= {"symbol": "circle-open", "size": 12, "line": {"width": 2}}
         traces.append(points)
     last = plan.rows[-1]
+    layout = _layout(BUDGET, f"predicted {error_label(plan.metric)}", budgets, cursor=True)
+    seen = report.fit.seen
+    beyond = seen is not None and budgets[-1] > seen.samples_seen[1] * MARGIN
+    if seen is not None and beyond:
+        area = {"type": "rect", "x0": seen.samples_seen[1], "x1": 10 * budgets[-1], "yref": "paper", "y0": 0, "y1": 1}
+        layout["shapes"].append({**area, "opacity": 0.06, "line": {"width": 0}, "layer": "below"})
     summary = (
         f"Predicted {plan.metric} of the filters from {count_text(budgets[0])} to "
         f"{count_text(budgets[-1])} samples seen. At the largest budget {last.best.name} has "
@@ -75,12 +86,9 @@ def budget_curves(report: Report, preset: Preset) -> Figure:
     if inside:
         changes = ", ".join(f"{count_text(each.samples_seen)} to {each.above}" for each in inside)
         summary += f" The best filter changes at {changes}."
-    return Figure(
-        f"Predicted {plan.metric} against budget",
-        summary,
-        traces,
-        _layout("budget, samples seen", f"predicted {plan.metric}", budgets, cursor=True),
-    )
+    if seen is not None and beyond:
+        summary += f" Beyond {count_text(seen.samples_seen[1])} samples, shaded, nothing was measured."
+    return Figure(f"Predicted {plan.metric} against budget", summary, traces, layout)
 
 
 def mix_areas(report: Report, preset: Preset) -> Figure:
@@ -98,7 +106,7 @@ def mix_areas(report: Report, preset: Preset) -> Figure:
         "Weights of the best mix. " + _shares_at(first.mix.weights, budgets[0]) + ". "
         f"{_shares_at(last.mix.weights, budgets[-1])}."
     )
-    layout = _layout("budget, samples seen", "share of the samples drawn", budgets.tolist(), cursor=True)
+    layout = _layout(BUDGET, "share of the samples drawn", budgets.tolist(), cursor=True)
     layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
     return Figure("Weights of the best mix against budget", summary, traces, layout)
 
@@ -109,8 +117,8 @@ def learning_curves(report: Report) -> Figure:
     colours, dashes = pool_colours(curves.names), pool_dashes(curves.names)
     traces = []
     for place, name in enumerate(curves.names):
-        rows = runs.source == place
-        line = _line(name, curves.budgets, curves.error[place], colours[name], width=2, dash=DASHES[dashes[name]])
+        rows = _shown(runs.source == place)
+        line = _line(name, curves.budgets, curves.error[place], colours[name], 2, DASHES[dashes[name]])
         points = _points(name, runs.samples_seen[rows], runs.error[rows], colours[name])
         points["marker"] |= {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 6}
         traces += [{**line, "legendgroup": name}, {**points, "legendgroup": name, "showlegend": False}]
@@ -119,9 +127,11 @@ def learning_curves(report: Report) -> Figure:
     summary = "Learning curves of the pools, each trained on alone, with the law's line through them."
     if alone.any():
         summary += f" The law is off by {error_text(float(off.mean()))} on average."
+    else:
+        summary = "No pool was trained on alone: the lines are what the law says of each."
     metric = report.fit.metric
     ends = [float(curves.budgets[0]), float(curves.budgets[-1])]
-    return Figure("Measured runs and the law", summary, traces, _layout("samples seen", metric, ends))
+    return Figure("Measured runs and the law", summary, traces, _layout("samples seen", error_label(metric), ends))
 
 
 def mixtures(report: Report) -> Figure | None:
@@ -131,21 +141,22 @@ def mixtures(report: Report) -> Figure | None:
     if not mixed.any():
         return None
     measured, predicted = runs.error[mixed], report.predicted[mixed]
+    drawn = _shown(mixed)
     ends = [float(min(measured.min(), predicted.min())), float(max(measured.max(), predicted.max()))]
-    names = [runs.run_names[place] for place in runs.run[mixed]]
-    seen = [show_count(each, 4) for each in runs.samples_seen[mixed]]
+    names = [runs.run_names[place] for place in runs.run[drawn]]
+    seen = [show_count(each, 4) for each in runs.samples_seen[drawn]]
     text = [f"{name}, {count} samples" for name, count in zip(names, seen, strict=True)]
-    points = _points("mixtures", measured, predicted, "#0072b2", text)
+    points = _points("mixtures", runs.error[drawn], report.predicted[drawn], OKABE_ITO[3], text)
     points["marker"] |= {"size": 6, "opacity": 0.7}
     diagonal = _line("predicted = measured", np.array(ends), np.array(ends), NEUTRAL, dash="dash", width=1)
-    held_out = not report.fitted[mixed].any()
+    held_out = report.fit.seen is None or report.fit.seen.mixtures == 0
     off = predicted - measured
     summary = (
         f"{len(measured)} checkpoints of mixtures, {'none of them' if held_out else 'some of them'} fitted: predicted "
         f"against measured {report.fit.metric}. Mean absolute error {error_text(float(np.mean(np.abs(off))))}, "
         f"predicted less measured {error_text(float(np.mean(off)))} on average."
     )
-    layout = _layout(f"measured {report.fit.metric}", f"predicted {report.fit.metric}", None)
+    layout = _layout(f"measured {error_label(report.fit.metric)}", f"predicted {error_label(report.fit.metric)}", None)
     return Figure("Mixtures: predicted against measured", summary, [diagonal, points], layout)
 
 
@@ -159,13 +170,14 @@ def residuals(report: Report) -> Figure:
     mixed = np.count_nonzero(runs.weights, axis=1) > 1
     traces = []
     for place, (name, colour) in enumerate(pool_colours(runs.pools.names).items()):
-        rows = ~mixed & (runs.weights[:, place] > 0)
+        rows = _shown(~mixed & (runs.weights[:, place] > 0))
         if rows.any():
             points = _points(name, along[rows], off[rows], colour)
             points["marker"] |= {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 6}
             traces.append(points)
     if mixed.any():
-        points = _points("mixtures", along[mixed], off[mixed], NEUTRAL)
+        drawn = _shown(mixed)
+        points = _points("mixtures", along[drawn], off[drawn], NEUTRAL)
         points["marker"] |= {"symbol": "circle-open", "size": 6, "opacity": 0.5}
         traces.append(points)
     worst = int(np.argmax(np.abs(off)))
@@ -224,27 +236,11 @@ def _luminance(channels: np.ndarray) -> float:
     return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
 
 
-def _option_styles(report: Report, plan: Plan) -> tuple[dict[str, str], dict[str, str]]:
-    """Colours and dashes: a nested filter has those of the last pool that it takes, the user's own are dashed."""
-    colours, dashes = pool_colours(report.fit.pools.names), pool_dashes(report.fit.pools.names)
-    order = list(plan.pools)
-    shades: dict[str, str] = {}
-    strokes: dict[str, str] = {}
-    for option in plan.rows[0].options:
-        if option.pools:
-            last = order[option.pools - 1]
-        else:
-            last = max(option.weights, key=lambda name: option.weights[name])
-        shades[option.name] = colours[last]
-        strokes[option.name] = DASHES[dashes[last]] if option.pools or option.name in colours else "longdash"
-    return shades, strokes
-
-
 def _line(name: str, x: Any, y: Any, colour: str, width: float, dash: str = "solid", mode: str = "lines") -> dict:
     return {
         "type": "scatter",
         "mode": mode,
-        "name": name,
+        "name": _text(name),
         "x": _short(x),
         "y": _short(y),
         "line": {"color": colour, "width": width, "dash": dash},
@@ -257,7 +253,7 @@ def _points(name: str, x: Any, y: Any, colour: str, text: list[str] | None = Non
     found = {
         "type": "scatter",
         "mode": "markers",
-        "name": name,
+        "name": _text(name),
         "x": _short(x),
         "y": _short(y),
         "marker": {"color": colour},
@@ -265,8 +261,26 @@ def _points(name: str, x: Any, y: Any, colour: str, text: list[str] | None = Non
         "hovertemplate": "%{x:.4s}: %{y:.4f}<extra>%{fullData.name}</extra>",
     }
     if text is not None:
-        found |= {"text": text, "hovertemplate": "%{text}<br>%{x:.4s}: %{y:.4f}<extra></extra>"}
+        found |= {
+            "text": [_text(each) for each in text],
+            "hovertemplate": "%{text}<br>%{x:.4s}: %{y:.4f}<extra></extra>",
+        }
     return found
+
+
+def _text(words: str) -> str:
+    """Words for plotly.js, which would take tags in them for its own."""
+    return html.escape(words, quote=False)
+
+
+def _shown(rows: np.ndarray) -> np.ndarray:
+    """`[M]` bool: as many of the rows as a screen can show, evenly chosen."""
+    places = np.flatnonzero(rows)
+    if len(places) > MOST_POINTS:
+        places = places[np.linspace(0, len(places) - 1, MOST_POINTS).astype(int)]
+    kept = np.zeros(len(rows), bool)
+    kept[places] = True
+    return kept
 
 
 def _short(values: Any) -> list[float]:
@@ -277,8 +291,8 @@ def _short(values: Any) -> list[float]:
 def _layout(along: str, up: str, counts: list[float] | None, cursor: bool = False) -> dict[str, Any]:
     """Axes with names; `counts` are what a logarithmic axis of counts spans."""
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": along}, "automargin": True},
-        "yaxis": {"title": {"text": up}, "automargin": True},
+        "xaxis": {"title": {"text": _text(along)}, "automargin": True},
+        "yaxis": {"title": {"text": _text(up)}, "automargin": True},
     }
     if counts is not None:
         low, high = min(counts), max(counts)

@@ -133,7 +133,6 @@ def report(
     return Report(
         fit=fit,
         runs=runs,
-        fitted=runs.to_fit(),
         predicted=evaluate(fit.law, fit.params, runs.as_run()),
         pools=_pool_curves(fit, runs),
         presets=tuple(made),

@@ -36,9 +36,10 @@
     const axis = (given) => ({
       gridcolor: colour("--grid"), zerolinecolor: colour("--soft"), linecolor: colour("--line"), zeroline: false, ...given,
     });
-    const shapes = (figure.layout.shapes || []).map((shape) => ({
-      ...shape, x0: budget, x1: budget, line: { ...shape.line, color: colour("--ink") },
-    }));
+    // The first stands at the budget; others stay.
+    const shapes = (figure.layout.shapes || []).map((shape, place) => place
+      ? { ...shape, fillcolor: colour("--ink") }
+      : { ...shape, x0: budget, x1: budget, line: { ...shape.line, color: colour("--ink") } });
     const layout = {
       ...figure.layout, shapes, dragmode: false, autosize: !printing, ...(printing ? paper : {}),
       xaxis: axis(figure.layout.xaxis), yaxis: axis(figure.layout.yaxis),
