@@ -27,6 +27,16 @@ def show_count(number: float, digits: int = 6) -> str:
     return f"{number:.{digits}g}"
 
 
+def number_of(count: int, thing: str) -> str:
+    """So many things, in the singular where there is one.
+
+    Example:
+        >>> number_of(1, "pool"), number_of(5, "pool")
+        ('1 pool', '5 pools')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or nothing where none is near.
 

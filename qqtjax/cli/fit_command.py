@@ -135,7 +135,7 @@ def fit(
                 f"{option}: {len(table.metric_names)} metrics ({', '.join(table.metric_names)}); choose one with "
                 "--metric or average with --tasks"
             )
-        say(f"fitting law {chosen.name} to {len(table)} checkpoints of {len(table.pools)} pools")
+        say(f"fitting law {chosen.name} to {words.runs_text(table)}")
         fits = pooled.fit(table, chosen, settings) if pooling else fit_metrics(table, chosen, **settings)
         drawn = None
         if draws is not None:

@@ -113,7 +113,7 @@ def next_run(
         for name, shares in question["mixtures"].items():
             with words.naming(f"--mix {name}"):
                 table.pools.weights(shares)
-        say(f"fitting {len(table)} checkpoints of {len(table.pools)} pools and comparing what may be run next")
+        say(f"fitting {words.runs_text(table)} and comparing what may be run next")
         found = find_next_run(
             table, target, chosen, resume=not fresh_only, filters_only=filters_only, draws=draws, seed=seed, **question
         )

@@ -12,6 +12,7 @@ import typer
 
 from qqtjax.cli import words
 from qqtjax.errors import InputError, QQTWarning
+from qqtjax.text import did_you_mean
 
 READING, FITTING, SOURCE, OUTPUT = "Reading runs", "Fitting", "Instead of FIT", "Output"
 PUBLISHED_LAWS = ("utility", "released_utility", "effective_data")
@@ -210,6 +211,8 @@ def runs_named(runs: str | None, reading: Reading) -> Any:
     settings = reading.settings()
     if runs == "-":
         check_standard_input()
+    elif not Path(runs).exists() and (near := did_you_mean(runs, EMBEDDED)):
+        raise InputError(f"{runs}: no such file or folder{near}")
     elif is_saved_fit(runs):
         raise InputError(f"{runs}: a saved fit, expected measured runs")
     return read_runs(runs, **settings)

@@ -222,7 +222,7 @@ def _fitted(table: Any, law: Any, starts: int, seed: int, say: Any) -> tuple[Any
         )
     rows = table.to_fit()
     fitted_rows = table.select(rows)
-    say(f"fitting law {law.name} to {len(fitted_rows)} checkpoints of {len(table.pools)} pools")
+    say(f"fitting law {law.name} to {words.runs_text(fitted_rows)}")
     fitted = fit(fitted_rows, law, starts=starts, seed=seed)
     if rows.all():
         return fitted, None

@@ -70,7 +70,7 @@ def profile(
                 f"{len(table.metric_names)} metrics ({', '.join(table.metric_names)}); choose one with --metric or "
                 "average with --tasks"
             )
-        say(f"fitting law {chosen.name} to {len(table)} checkpoints of {len(table.pools)} pools")
+        say(f"fitting law {chosen.name} to {words.runs_text(table)}")
         fitted = fit_law(table, chosen, fixed=fixed, starts=starts, seed=seed)
         say(f"profile of {parameter}")
         with words.naming("PARAMETER"):

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qqtjax.errors import InputError
-from qqtjax.text import did_you_mean
+from qqtjax.text import did_you_mean, number_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from qqtjax.runs import Runs
 
 MIX_BOUNDS = {"caps": "--cap", "minimums": "--min", "fixed": "--fix"}
 # How the library's messages name an argument, and how the command line does.
@@ -58,6 +60,11 @@ def as_options(message: str) -> str:
     for pattern, spelling in SPELLINGS:
         message = pattern.sub(spelling, message)
     return message
+
+
+def runs_text(runs: Runs) -> str:
+    """How much was measured: `255 checkpoints of 5 pools`."""
+    return f"{number_of(len(runs), 'checkpoint')} of {number_of(len(runs.pools), 'pool')}"
 
 
 def number(text: str, what: str) -> float:
