@@ -34,6 +34,14 @@ def ensemble(
 
     Raises:
         InputError: an unknown metric, or no law that has a weight and a formula.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C", roles=("single",))
+        >>> runs = runs.select(runs.seed == runs.seed.min())
+        >>> found = qqt.bakeoff(runs, (qqt.laws.power, qqt.laws.log_linear), "samples_seen>100k", huber=False)
+        >>> round(sum(ensemble(found, runs, starts=4).values()), 6)
+        1.0
     """
     name = result.metrics[0] if metric is None and len(result.metrics) == 1 else metric
     if name is None or name not in result.metrics:

@@ -162,8 +162,19 @@ class Bakeoff:
 def load_bakeoff(path: str | Path) -> Bakeoff:
     """The result that `qqt bakeoff -o` or `json.dump(result.to_dict())` wrote.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The `Bakeoff`, without its models: how laws were fitted is not in the file.
+
     Raises:
         InputError: not such a file.
+
+    Example:
+        >>> load_bakeoff("README.md")
+        Traceback (most recent call last):
+        qqtjax.errors.InputError: README.md: no JSON, expected a result of qqt bakeoff
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))

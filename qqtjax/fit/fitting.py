@@ -165,6 +165,12 @@ def fit_metrics(runs: Runs, law: Law = utility, **settings: Any) -> dict[str, Fi
 
     Raises:
         InputError: as for `fit`.
+
+    Example:
+        >>> import qqtjax as qqt
+        >>> runs = qqt.wordclip("C")
+        >>> list(fit_metrics(runs.select(runs.single)))
+        ['error']
     """
     return {name: fit(runs.for_metric(name), law, **settings) for name in runs.metric_names}
 

@@ -64,6 +64,9 @@ def published(name: str = "datacomp-tmars") -> Published:
     Args:
         name: `datacomp-tmars`: four pools of DataComp medium, released with the paper (arXiv 2404.07177).
 
+    Returns:
+        `Published`: the fitted laws, under the names of `laws`.
+
     Raises:
         InputError: an unknown name.
 

@@ -98,6 +98,9 @@ def read_runs(
         samples_per_epoch: samples seen in one epoch of a folder's trainer, for all pools or by pool.
         samples_seen: samples that every run has seen, for mixtures (regmix, olmix) without a column for it.
 
+    Returns:
+        `Runs`: the measured table as arrays.
+
     Raises:
         InputError: the first thing that is wrong: the file, the row and column, what was found and expected.
         MissingExtraError: Parquet without pyarrow.

@@ -59,6 +59,16 @@ def save_fit(fitted: FittedLaw, path: str | Path) -> None:
 
     Raises:
         InputError: the file cannot be written; nothing is left behind.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import qqtjax as qqt
+        >>> paper = qqt.published("datacomp-tmars").utility
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "fit.json"
+        ...     save_fit(paper, path)
+        ...     bool(load_fit(path).params.half_life[0] == paper.params.half_life[0])
+        True
     """
     write_text(json.dumps(fit_to_dict(fitted), indent=1, allow_nan=False) + "\n", path)
 
@@ -70,8 +80,16 @@ def load_fit(path: str | Path, law: Law | None = None) -> FittedLaw:
         path: the file, or `-` for standard input.
         law: the law, if it is not one of qqtjax's own.
 
+    Returns:
+        The `FittedLaw`.
+
     Raises:
         InputError: no such file, not JSON, not a saved fit, a version or law that is not known.
+
+    Example:
+        >>> load_fit("nowhere.json")
+        Traceback (most recent call last):
+        qqtjax.errors.InputError: nowhere.json: no such file
     """
     name = "standard input" if str(path) == "-" else str(path)
     try:

@@ -31,6 +31,17 @@ def save_draws(draws: Draws, path: str | Path) -> None:
 
     Raises:
         InputError: the file cannot be written; nothing is left behind.
+
+    Example:
+        >>> import pathlib, tempfile, jax
+        >>> import qqtjax as qqt
+        >>> paper = qqt.published("datacomp-tmars").utility
+        >>> draws = Draws(paper, jax.tree.map(lambda leaf: np.stack([leaf, leaf]), paper.params), "twice", 1.0, ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "draws.npz"
+        ...     save_draws(draws, path)
+        ...     len(load_draws(path))
+        2
     """
     about = {
         "schema": SCHEMA,
@@ -48,16 +59,24 @@ def save_draws(draws: Draws, path: str | Path) -> None:
 
 
 def load_draws(path: str | Path, law: Law | None = None) -> Draws:
-    """Read draws that `save_draws` or `qqt fit --draws-file` wrote.
+    """Read draws that `save_draws` or `qqt fit --save-draws` wrote.
 
     Args:
         path: the file.
         law: the law, if it is not one of qqtjax's own.
 
+    Returns:
+        The `Draws`, with their fit.
+
     Raises:
         InputError: no such file, not saved draws, a version or law that is not known.
+
+    Example:
+        >>> load_draws("nowhere.npz")
+        Traceback (most recent call last):
+        qqtjax.errors.InputError: nowhere.npz: no such file
     """
-    expected = "expected a file written by qqt fit --draws-file"
+    expected = "expected a file written by qqt fit --save-draws"
     try:
         # Opened here, so that it is closed even where it is no archive.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -31,6 +31,9 @@ def wordclip(
         redraws: drawings of the pools, 0 being the first: by default what one experiment measures, None for all.
             The same pool in another redraw has other samples of the same kind.
 
+    Returns:
+        `Runs`: the measured table as arrays; pools in order of quality, best first.
+
     Raises:
         InputError: an unknown family or role, or a redraw that was not made.
 

@@ -37,6 +37,9 @@ def parameter_intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ..
         draws: S draws.
         level: share of the draws inside.
 
+    Returns:
+        An `Interval` of each parameter, pool by pool where there is one a pool.
+
     Raises:
         InputError: a level that is not between 0 and 1.
 

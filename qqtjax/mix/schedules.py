@@ -99,6 +99,9 @@ def optimize_schedule(
             1.6e-4 in error above it, 64 3.5e-5.
         warmup: weights of the first n0 samples, `{pool: share}` or `[P]`; None: the best pool alone.
 
+    Returns:
+        A `ScheduledMix`: weights of every segment, errors, the gap, the static weights compared with.
+
     Raises:
         InputError: a law that no schedule can be planned with, a budget that does not exceed its scale, or a number
             of segments that is not a whole number from 1 on.

@@ -86,6 +86,9 @@ def mixture_evidence(
         blind: a repetition-blind law fitted on the same rows.
         others: more laws to score, by name; one that is called like another score is shown as "name (2)".
 
+    Returns:
+        An `Evidence`, or None.
+
     Raises:
         InputError: several metrics, or other pools than the law's.
 
