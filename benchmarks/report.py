@@ -22,14 +22,20 @@ from benchmarks import chromium, record
 
 PROGRAM = "import sys; from qqtjax.cli import main; main(['report', '-o', sys.argv[1]])"
 OPENED = 9
-# When the numbers are there, when the page says that it is loaded, and when its first figure can be seen.
+# When the numbers are there and when the page says that it is loaded; then how long all figures take, scrolled to.
 TIMES = """
 const done = arguments[0];
 const [page] = performance.getEntriesByType("navigation");
+const plots = [...document.querySelectorAll(".plot")];
+let start = null;
 const wait = () => {
-  const drawn = document.querySelector("#plot-curves .main-svg");
-  if (!page.loadEventEnd || !drawn) return setTimeout(wait, 5);
-  done({ numbers: page.domInteractive, loaded: page.loadEventEnd, figure: performance.now() });
+  if (!page.loadEventEnd) return setTimeout(wait, 5);
+  start ??= performance.now();
+  const next = plots.find((plot) => !plot.querySelector(".main-svg"));
+  const figures = performance.now() - start;
+  if (!next) return done({ numbers: page.domInteractive, loaded: page.loadEventEnd, figures });
+  next.scrollIntoView();
+  requestAnimationFrame(wait);
 };
 wait();
 """
@@ -50,7 +56,6 @@ def open_page(file: Path) -> dict[str, Any]:
         try:
             driver.set_window_size(1280, 900)
             driver.get(file.as_uri())
-            # The second figure is drawn when it is scrolled to; the first is near enough.
             found = driver.execute_async_script(TIMES)
             return {**found, "version": driver.capabilities["browserVersion"]}
         finally:
@@ -68,16 +73,16 @@ def main() -> None:
         same = file.read_bytes() == first
         opened = [open_page(file) for _ in range(OPENED)]
         size = file.stat().st_size
-    median = {key: statistics.median(each[key] for each in opened) for key in ("numbers", "loaded", "figure")}
-    worst = max(each["figure"] for each in opened)
+    median = {key: statistics.median(each[key] for each in opened) for key in ("numbers", "loaded", "figures")}
+    slowest = max(each["loaded"] for each in opened) / 1e3
     page = f"""# The report
 
 | | |
 |---|---|
 | size of the page, plotly.js included (aimed at: under 6 MB) | {size / 1e6:.2f} MB |
-| loaded, median of {OPENED} new browsers (aimed at: under 2 s) | {median["loaded"] / 1e3:.2f} s |
-| numbers and slider in the document | {median["numbers"] / 1e3:.2f} s |
-| first figure drawn, median and slowest | {median["figure"] / 1e3:.2f} s, {worst / 1e3:.2f} s |
+| opened in {OPENED} new browsers, median (aimed at: under 2 s) | {median["loaded"] / 1e3:.2f} s |
+| opened, slowest of them | {slowest:.2f} s |
+| all figures drawn, scrolling past them | {median["figures"] / 1e3:.2f} s more |
 | `qqt report`, nothing cached, median of {len(cold)} | {statistics.median(cold):.0f} s |
 | `qqt report`, compiled programs cached, median of {len(cached)} | {statistics.median(cached):.0f} s |
 | the same bytes every time | {"yes" if same else "NO"} |

@@ -154,6 +154,17 @@ def test_pools_of_unknown_size_have_fewer_presets() -> None:
     assert usual_presets(half, [0, 1, 2])["twice the best pool"] == {HOSTILE: 40e3}
 
 
+def test_repeats_of_pools_of_unknown_size_are_not_shown_as_none(runs: qqt.Runs) -> None:
+    pools = qqt.Pools.of({**SIZES, "C": np.inf})
+    law = dataclasses.replace(truth(), pools=pools)
+    found = qqt.report(law, runs, BUDGETS, presets={"as measured": {}}, near=None, with_next_run=False)
+    fields = view.stops(found, found.presets[0])[-1].fields
+    assert fields["pool-2-size"] == (None, "not known")
+    assert fields["pool-2-epochs"][1] == view.NOTHING
+    assert float(fields["pool-0-epochs"][1]) > 1
+    assert [fields[f"option-{place}-epochs"][1] for place in range(3)] == ["8", "2.67", view.NOTHING]
+
+
 def test_other_tables_are_refused(runs: qqt.Runs) -> None:
     with pytest.raises(qqt.InputError, match="pools"):
         qqt.report(truth(), qqt.wordclip("C"), BUDGETS)

@@ -143,11 +143,13 @@ def _pools(preset: Preset, row: PlanRow, place: int) -> dict[str, Field]:
         for end, value in zip(("low", "high"), ends, strict=True):
             fields[f"pool-{index}-{end}"] = (value, NOTHING if near is None else _percent(value))
         epochs = row.mix.epochs.get(pool, 0.0)
-        fields[f"pool-{index}-epochs"] = (epochs, f"{epochs:.3g}")
+        size = preset.plan.pools[pool]
+        # A pool of unknown size has no epochs to count.
+        fields[f"pool-{index}-epochs"] = (epochs, NOTHING if np.isinf(size) else f"{epochs:.3g}")
         samples = row.mix.samples.get(pool, 0)
         fields[f"pool-{index}-samples"] = (samples, f"{samples:,}")
         fields[f"pool-{index}-filter"] = (row.best.weights[pool], _percent(row.best.weights[pool]))
-        fields[f"pool-{index}-size"] = (_finite(preset.plan.pools[pool]), size_text(preset.plan.pools[pool]))
+        fields[f"pool-{index}-size"] = (_finite(size), size_text(size))
     return fields
 
 
@@ -155,10 +157,11 @@ def _options(plan: Plan, row: PlanRow, place: int) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     known = {} if plan.decision is None else {name: at for at, name in enumerate(plan.decision.names)}
     for index, option in enumerate(row.options):
+        endless = all(np.isinf(plan.pools[pool]) for pool in option.epochs)
         mark = ["best"] * (option is row.best) + ["rule of thumb"] * (option is row.rule)
         fields[f"option-{index}-mark"] = (None, ", ".join(mark))
         fields[f"option-{index}-error"] = (option.error, error_text(option.error) + "!" * option.impossible)
-        fields[f"option-{index}-epochs"] = (None, f"{max(option.epochs.values()):.3g}")
+        fields[f"option-{index}-epochs"] = (None, NOTHING if endless else f"{max(option.epochs.values()):.3g}")
         at = known.get(option.name)
         if plan.decision is None or at is None:
             fields[f"option-{index}-interval"] = fields[f"option-{index}-probability"] = (None, NOTHING)
