@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from qqtjax.cli import plot_fits
+from qqtjax.cli import plot_decisions, plot_fits
 from qqtjax.cli.helping import Command, Group
 from qqtjax.cli.output import Answer
 
@@ -32,3 +32,4 @@ def _add(commands: tuple[tuple[Callable[..., Answer], str, str], ...]) -> None:
 
 
 _add(plot_fits.COMMANDS)
+_add(plot_decisions.COMMANDS)

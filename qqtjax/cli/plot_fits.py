@@ -7,18 +7,11 @@ from typing import Annotated, Any
 from qqtjax.cli import options as o
 from qqtjax.cli import words
 from qqtjax.cli.bakeoff_command import contestants
-from qqtjax.cli.plot_frame import FIGURE, Draws, Level, Source, figure
-from qqtjax.errors import InputError
+from qqtjax.cli.plot_frame import FIGURE, Draws, Level, Source, Split, figure, held_out_rows, share
 
 DRAWS, SPLIT = 400, "random:.2"
 LAWS = "utility,power,effective_samples"
 
-Split = Annotated[
-    str | None,
-    o.option(
-        group=o.FITTING, metavar="SPLIT", help="Hold out: epochs>8, samples_seen>80k, random:.2, .. (quote the >)."
-    ),
-]
 LawNames = Annotated[str, o.option(group=o.FITTING, metavar="NAME,..", help="Laws by name.", show_default=True)]
 
 
@@ -41,16 +34,16 @@ def curves(
     """
     from qqtjax.plot import curves as draw
 
-    share = _level(level)
+    inside = share(level)
     last = None if until is None else words.positive(until, "--until")
     table = source.table
     rows = table.to_fit()
     if split is not None:
-        rows = rows & ~_held_out(table, split, source.seed)
+        rows = rows & ~held_out_rows(table, split, source.seed)
     fitted_rows = table.select(rows)
     fitted = source.fitted(law, starts, fitted_rows)
     fit = source.drawn(fitted, draws, fitted_rows)
-    return draw(fit, table, held_out=~rows, until=last, level=share)
+    return draw(fit, table, held_out=~rows, until=last, level=inside)
 
 
 @figure
@@ -69,14 +62,11 @@ def repetition(
     """
     from qqtjax.plot import repetition as draw
 
-    share = _level(level)
+    inside = share(level)
     if published is None:
         fitted = source.fitted(law, starts)
-        return draw(source.drawn(fitted, draws), epochs=epochs, level=share)
-    if source.runs is not None:
-        raise InputError("RUNS and --published: expected one of them")
-    source.reading.refuse("published constants")
-    return draw(o.published_law(published, law), epochs=epochs, level=share)
+        return draw(source.drawn(fitted, draws), epochs=epochs, level=inside)
+    return draw(source.constants(published, law), epochs=epochs, level=inside)
 
 
 @figure
@@ -140,11 +130,11 @@ def profile(
     from qqtjax.fit.profile import profile as profile_of
     from qqtjax.plot import profile as draw
 
-    share = _level(level)
+    inside = share(level)
     fitted = source.fitted(law, starts)
     source.say(f"profile of {parameter}")
     with words.naming("--parameter"):
-        found = profile_of(fitted, source.to_fit, parameter, level=share, seed=source.seed)
+        found = profile_of(fitted, source.to_fit, parameter, level=inside, seed=source.seed)
     return draw(found, fitted.pools)
 
 
@@ -197,30 +187,6 @@ def bakeoff(source: Source, split: Split = None, laws: LawNames = LAWS, starts: 
         kind = parse_split(split or SPLIT)
     wanted = contestants(laws)
     return draw(compare(source.table, wanted, kind, seed=source.seed, starts=starts, progress=source.say))
-
-
-def _level(text: str) -> float:
-    """A level between 0 and 1."""
-    share = words.number(text, "--level")
-    if not 0 < share < 1:
-        raise InputError(f"--level: found {text!r}, expected a number between 0 and 1, for example .95")
-    return share
-
-
-def _held_out(table: Any, split: str, seed: int) -> Any:
-    """`[M]` bool: which checkpoints a split holds out.
-
-    Raises:
-        InputError: a split that cannot be understood, holds out nothing or all, or has several folds.
-    """
-    from qqtjax.bakeoff import parse_split
-    from qqtjax.bakeoff.splits import held_out
-
-    with words.naming("--split"):
-        folds = held_out(parse_split(split), table, seed)
-    if len(folds) != 1:
-        raise InputError(f"--split: {split} holds out {len(folds)} parts in turn, expected one part")
-    return folds[0]
 
 
 COMMANDS = (

@@ -24,6 +24,12 @@ Draws = Annotated[
     o.option(group=o.FITTING, metavar="N", min=0, max=100_000, help="Draws that give bands, 400 by default; 0: none."),
 ]
 Level = Annotated[str, o.option(group=o.FITTING, metavar="SHARE", help="Level of intervals: .95.")]
+Split = Annotated[
+    str | None,
+    o.option(
+        group=o.FITTING, metavar="SPLIT", help="Hold out: epochs>8, samples_seen>80k, random:.2, .. (quote the >)."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,19 @@ class Source:
             return o.fit_named(str(self.runs))
         chosen = o.law_named(law)
         rows = self.to_fit if rows is None else rows
-        self.say(f"fitting law {chosen.name} to {len(rows)} checkpoints of {len(rows.pools)} pools")
+        self.say(f"fitting law {chosen.name} to {words.runs_text(rows)}")
         return fit(rows, chosen, starts=starts, seed=self.seed)
+
+    def constants(self, published: str, law: str | None) -> Any:
+        """One of the laws of published constants, in place of RUNS.
+
+        Raises:
+            InputError: RUNS or ways to read them beside; no such constants, or no such law of theirs.
+        """
+        if self.runs is not None:
+            raise InputError("RUNS and --published: expected one of them")
+        self.reading.refuse("published constants")
+        return o.published_law(published, law)
 
     def drawn(self, fitted: Any, count: int, rows: Any = None) -> Any:
         """Draws around the fit to those rows, as `qqt plan` takes them, in place of it; the fit where none exist."""
@@ -154,6 +171,34 @@ def figure(draw: Callable[..., Any]) -> Callable[..., out.Answer]:
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
+
+
+def share(text: str, option: str = "--level") -> float:
+    """A number between 0 and 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = words.number(text, option)
+    if not 0 < found < 1:
+        raise InputError(f"{option}: found {text!r}, expected a number between 0 and 1, for example .95")
+    return found
+
+
+def held_out_rows(table: Any, split: str, seed: int) -> Any:
+    """`[M]` bool: which checkpoints a split holds out.
+
+    Raises:
+        InputError: a split that cannot be understood, holds out nothing or all, or has several folds.
+    """
+    from qqtjax.bakeoff import parse_split
+    from qqtjax.bakeoff.splits import held_out
+
+    with words.naming("--split"):
+        folds = held_out(parse_split(split), table, seed)
+    if len(folds) != 1:
+        raise InputError(f"--split: {split} holds out {len(folds)} parts in turn, expected one part")
+    return folds[0]
 
 
 def _common(
