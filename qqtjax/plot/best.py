@@ -38,12 +38,14 @@ def best(plan: Plan, pools: Pools | None = None, *, mix: ArrayLike | None = None
             of probabilities.
 
     Example:
+        >>> import jax
         >>> import qqtjax as qqt
-        >>> runs = qqt.wordclip("C", roles=("single",))
-        >>> fitted = qqt.fit(runs)
-        >>> plan = qqt.plan(fitted, [10e3, 20e3, 80e3], draws=qqt.draw(fitted, runs, 200))
-        >>> [line.get_label() for line in best(plan).get_lines()][:2]
-        ['C00', 'C00+C20']
+        >>> paper = qqt.published("datacomp-tmars").utility
+        >>> twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), paper.params)
+        >>> draws = qqt.Draws(paper, twice, "by hand", np.inf, ())  # of runs: qqt.draw(fit, runs)
+        >>> axes = best(qqt.plan(paper, [32e6, 128e6, 640e6], draws=draws))
+        >>> {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()[:2]}
+        {'top 10 %': [1.0, 0.0, 0.0], 'top 10 %+10-20 %': [0.0, 1.0, 1.0]}
     """
     rows_of(plan)
     decision = plan.decision

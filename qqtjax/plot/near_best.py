@@ -33,7 +33,7 @@ def near_best(found: NearBest, *, axes: Any = None) -> Any:
         >>> import qqtjax as qqt
         >>> axes = near_best(qqt.near_best(qqt.published("datacomp-tmars").utility, 128e6, 0.002))
         >>> axes.get_title()
-        'within 0.002 of the least error 0.5394 at 128M samples seen'
+        'within 0.002 of the least error 0.7183 at 128M samples seen'
     """
     names = list(found.best)
     axes = own_axes(axes, 6.4, 1.4 + 0.32 * max(len(names), LEAST))
