@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from qqtjax.text import show_count
+
 
 def _number(value: Any, digits: int = 4) -> str:
     value = float(value)
     if np.isnan(value):
         return ""
-    return f"{value:.{digits}g}"
+    return show_count(value, digits) if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def fitted_table(fitted: Any) -> str:
@@ -34,7 +36,7 @@ def fitted_table(fitted: Any) -> str:
         head += [f"{name} ({law.symbols.get(name, name)})"] + (["se"] if errors else [])
     rows = [head]
     for index, pool in enumerate(pools.names):
-        row = [pool, _number(pools.sizes[index])]
+        row = [pool, show_count(float(pools.sizes[index]))]
         for name in by_pool:
             row.append(_number(getattr(params, name)[index]))
             if errors:
