@@ -168,6 +168,8 @@ def test_repeats_of_pools_of_unknown_size_are_not_shown_as_none(runs: qqt.Runs) 
 def test_other_tables_are_refused(runs: qqt.Runs) -> None:
     with pytest.raises(qqt.InputError, match="pools"):
         qqt.report(truth(), qqt.wordclip("C"), BUDGETS)
+    with pytest.raises(qqt.InputError, match="no budgets"):
+        qqt.report(truth(), runs, [])
     with pytest.raises(qqt.InputError, match="no presets"):
         qqt.report(truth(), runs, BUDGETS, presets={})
 

@@ -19,7 +19,7 @@ from qqtjax.mix import Mix, optimize_mix
 from qqtjax.mix.filters import quality_order
 from qqtjax.mix.predict import error_table
 from qqtjax.plan import Plan, plan
-from qqtjax.plan.question import is_error_rate
+from qqtjax.plan.question import is_error_rate, samples_to_afford
 from qqtjax.report.contents import Curves, Preset, Provenance, Report
 from qqtjax.report.presets import usual_presets
 from qqtjax.runs import Runs
@@ -86,7 +86,7 @@ def report(
         A `Report`: `save("report.html")`, `to_html()`, `to_dict()`, or print it.
 
     Raises:
-        InputError: as `plan` and `near_best`; no preset; a table of other pools or of several metrics.
+        InputError: as `plan` and `near_best`; no budget; no preset; a table of other pools or of several metrics.
 
     Example:
         >>> import qqtjax as qqt
@@ -104,7 +104,7 @@ def report(
         )
     if runs.pools.names != fit.pools.names:
         raise InputError(f"the table's pools {runs.pools.names} are not the law's {fit.pools.names}")
-    seen = np.unique(np.asarray(budgets, np.float64))
+    seen = np.unique(samples_to_afford(budgets, None, None, needed=True))
     places = quality_order(fit, order)
     asked = usual_presets(fit, places) if presets is None else presets
     if not asked:

@@ -7,7 +7,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 40rem)");
   const config = { displayModeBar: false, responsive: true };
-  const paper = { width: 700, height: 300 }; // pixels of a figure on A4 or Letter
+  const paper = { width: 700, height: 260 }; // pixels of a figure on A4 or Letter
   const drawn = new Set();
   const links = new Map();
   let printing = false;

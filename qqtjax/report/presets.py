@@ -9,7 +9,7 @@ import numpy as np
 from qqtjax.errors import InputError
 from qqtjax.laws.fitted import FittedLaw
 
-MEASURED, GIVEN = "as measured", "sizes as given"
+MEASURED, GIVEN = "as measured", "as given"
 
 
 def usual_presets(fit: FittedLaw, order: Sequence[int]) -> dict[str, dict[str, float]]:
