@@ -87,9 +87,11 @@ def best(
     from qqtjax.decide import probability_unbeaten
     from qqtjax.plot import best as draw
 
-    found = _planned(source, budgets, None, law, starts, draws)
-    if found.draws is None or found.plan.decision is None:
-        raise InputError("how sure it is cannot be known: this law has no draws, or scans too many epochs for them")
+    found = _planned(source, budgets, None, law, starts, draws, sure=True)
+    if found.plan.decision is None:
+        raise InputError(
+            f"how sure it is: law {found.fitted.law.name} scans too many epochs to be asked under each draw"
+        )
     rows, names = found.plan.rows, found.fitted.pools.names
     mixes = np.array([[row.mix.weights[name] for name in names] for row in rows])
     options = {each.name: each.weights for each in rows[0].options}
@@ -228,12 +230,19 @@ def near_best(
 
 
 def _planned(
-    source: Source, budgets: str | None, published: str | None, law: str | None, starts: int, draws: int
+    source: Source,
+    budgets: str | None,
+    published: str | None,
+    law: str | None,
+    starts: int,
+    draws: int,
+    sure: bool = False,
 ) -> _Planned:
     """A plan at the budgets that were typed, or evenly over the usual range.
 
     Raises:
-        InputError: budgets that cannot be understood, fewer than two; as `Source`.
+        InputError: budgets that cannot be understood, fewer than two; no draws where the figure needs them (`sure`);
+            as `Source`.
     """
     import numpy as np
 
@@ -250,8 +259,10 @@ def _planned(
     if asked is None:
         usual = _usual(fitted, published)
         asked = np.geomspace(min(usual), max(usual), GRID)
-    source.say(f"planning for {len(asked)} budgets")
     found = None if around is fitted else around
+    if sure and found is None:
+        raise InputError("how sure it is: no parameters can be drawn around this fit")
+    source.say(f"planning for {len(asked)} budgets")
     return _Planned(plan(fitted, asked, draws=found, seed=source.seed), fitted, found)
 
 
