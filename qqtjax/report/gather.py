@@ -190,7 +190,7 @@ def _curves(fit: FittedLaw, answer: Plan) -> Curves:
     else:
         points = GRID
     between = np.geomspace(budgets[0], budgets[-1], min(GRID, max(points, 2)))
-    crossings = np.array([each.samples_seen for each in answer.crossovers])
+    crossings = np.array([each.samples_seen for each in answer.crossovers if each.decides])
     inside = crossings[(crossings > budgets[0]) & (crossings < budgets[-1])]
     grid = np.unique(np.concatenate([between[1:-1], budgets, inside]))
     return Curves(grid, tuple(option.name for option in options), error_table(fit, weights, grid))

@@ -14,6 +14,7 @@ from qqtjax.report import figures, view
 from qqtjax.report.contents import Preset, Report
 
 WANTED = "a report needs plotly and jinja2: pip install 'qqtjax[report]'"
+DIGITS = "%.10g"  # of numbers in the table to download
 # Inside <script> these would end it, or begin a comment.
 UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -97,7 +98,7 @@ def _shown(report: Report, preset: Preset) -> dict[str, Any]:
             "curves": figures.budget_curves(report, preset)._asdict(),
             "mixes": figures.mix_areas(report, preset)._asdict(),
         },
-        "csv": preset.plan.to_frame().to_csv(index=False, lineterminator="\n"),
+        "csv": preset.plan.to_frame().to_csv(index=False, lineterminator="\n", float_format=DIGITS),
     }
 
 
