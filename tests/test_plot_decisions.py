@@ -533,17 +533,31 @@ def test_help_fits_the_terminal_and_shows_examples(typed, monkeypatch: pytest.Mo
     assert f"  {name} " in typed("plot")[1]
 
 
+def test_what_is_asked_reaches_the_functions(typed, monkeypatch: pytest.MonkeyPatch):
+    asked: dict[str, Any] = {}
+
+    def nearly(fit: qqt.FittedLaw, *rest: Any) -> NearBest:
+        asked["near-best"] = rest
+        return near()
+
+    def ranked(runs: Runs, budget: float, law: Any, **rest: Any) -> NextRun:
+        asked["next"] = (len(runs), budget, law.name, rest)
+        return ranking()
+
+    monkeypatch.setattr(sys.modules["qqtjax.decide"], "near_best", nearly)
+    monkeypatch.setattr(sys.modules["qqtjax.design"], "next_run", ranked)
+    save_fit(law(), "fit.json")
+    assert typed("plot near-best fit.json --budget 100k --epsilon .01 --seed 3 -o a.svg")[:2] == (0, "wrote a.svg\n")
+    assert asked["near-best"] == (100e3, 0.01, 3)
+    typed("plot near-best --published datacomp-tmars")
+    assert asked["near-best"] == (640e6, 0.001, 0)
+    assert typed("plot next --spend 1M --fresh-only --noise .02 -o b.svg") == (0, "wrote b.svg\n", "")
+    rest = {"resume": False, "spend": 1e6, "filters_only": False, "noise": 0.02, "draws": 512, "seed": 0}
+    assert asked["next"] == (765, 2 * qqt.wordclip("C").samples_seen.max(), "utility", rest)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        "budgets",
-        "best",
-        "reliability",
-        "near-best --published datacomp-tmars --budget 128M --epsilon .002",
-        "next --filters-only --draws 64",
-    ],
-)
+@pytest.mark.parametrize("words", ["budgets", "best", "reliability"])
 def test_figures_of_the_runs_that_come_along(typed, words: str):
     assert typed(f"plot {words} -o figure.png")[:2] == (0, "wrote figure.png\n")
     assert Path("figure.png").read_bytes().startswith(b"\x89PNG")

@@ -19,10 +19,6 @@ Budgets = Annotated[
     str | None,
     o.option(group=QUESTION, metavar="COUNT,..", help="Budgets in samples seen: 32M,128M,640M or 1M:1B:log:50."),
 ]
-Budget = Annotated[
-    str | None,
-    o.option(group=QUESTION, metavar="COUNT", help="Samples seen; by default twice the most that was seen."),
-]
 
 
 class _Planned(NamedTuple):
@@ -155,7 +151,10 @@ def reliability(
 @figure
 def next(
     source: Source,
-    budget: Budget = None,
+    budget: Annotated[
+        str | None,
+        o.option(group=QUESTION, metavar="COUNT", help="The target, samples seen; by default twice the most so far."),
+    ] = None,
     spend: Annotated[
         str | None, o.option(group=QUESTION, metavar="COUNT", help="Most samples that the run may train on.")
     ] = None,
@@ -207,7 +206,10 @@ def next(
 @figure
 def near_best(
     source: Source,
-    budget: Budget = None,
+    budget: Annotated[
+        str | None,
+        o.option(group=QUESTION, metavar="COUNT", help="Samples seen; by default the largest budget of qqt plan."),
+    ] = None,
     epsilon: Annotated[
         str, o.option(group=QUESTION, metavar="ERROR", help="How much worse a mix may be: .001.", show_default=True)
     ] = ".001",
