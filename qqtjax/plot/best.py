@@ -11,8 +11,7 @@ from qqtjax.errors import InputError
 from qqtjax.plan.result import Plan
 from qqtjax.plot.axes import count_axis, legend, own_axes
 from qqtjax.plot.budgets import BUDGET
-from qqtjax.plot.colours import NEUTRAL
-from qqtjax.plot.options import option_styles, rows_of
+from qqtjax.plot.options import mix_style, option_styles, rows_of
 from qqtjax.runs import Pools
 
 
@@ -62,7 +61,7 @@ def best(plan: Plan, pools: Pools | None = None, *, mix: ArrayLike | None = None
         if unbeaten.shape != seen.shape:
             raise InputError(f"mix: shape {unbeaten.shape}, expected a probability for each of {len(seen)} budgets")
         label = "best mix, against all of them"
-        axes.plot(seen, unbeaten[order], color=NEUTRAL, linestyle=(0, (4, 2)), linewidth=1.5, label=label)
+        axes.plot(seen, unbeaten[order], linewidth=1.5, label=label, **mix_style(len(seen)))
     axes.set_xlim(seen[0], seen[-1])
     axes.set_ylim(-0.02, 1.02)
     count_axis(axes.xaxis, BUDGET)

@@ -10,13 +10,13 @@ from qqtjax.plan.result import Crossover, Plan
 from qqtjax.plot.axes import count_axis, error_label, legend, own_axes
 from qqtjax.plot.colours import NEUTRAL
 from qqtjax.plot.curves import THICK, THIN
-from qqtjax.plot.options import option_styles, rows_of
+from qqtjax.plot.options import mix_style, option_styles, rows_of
 from qqtjax.runs import Pools
 from qqtjax.text import show_count
 
 BUDGET = "budget, samples seen"
-# Share of the height of the axes: one crossover's interval below the lines, the space around all of them.
-ROW, MARGIN = 0.085, 0.04
+# Shares of the height of the axes: the interval of one crossover and of all below the lines, the space around them.
+ROW, ALL, MARGIN = 0.085, 0.45, 0.04
 NAMED, LONGEST = 2, 18  # pools named in what a filter adds; characters of an option's name
 
 
@@ -58,8 +58,8 @@ def budgets(plan: Plan, pools: Pools | None = None, *, axes: Any = None) -> Any:
     for name, recipes in lines:
         error = np.array([recipe.error for recipe in recipes])
         beyond = np.array([recipe.extrapolation != "" for recipe in recipes])
-        colour, dash = styles.get(name, (NEUTRAL, (0, (4, 2))))
-        style: dict[str, Any] = {"color": colour, "linestyle": dash}
+        own = styles.get(name)
+        style = mix_style(len(seen)) if own is None else {"color": own.colour, "linestyle": own.dash}
         # Never both: dashes of two widths fill each other's gaps.
         thin = beyond | np.append(beyond[1:], False) | np.append(False, beyond[:-1])
         axes.plot(seen, np.where(thin, error, np.nan), linewidth=THIN, **style)
@@ -70,14 +70,15 @@ def budgets(plan: Plan, pools: Pools | None = None, *, axes: Any = None) -> Any:
         axes.plot([], [], color=NEUTRAL, linewidth=THIN, label="extrapolated")
     inside = [each for each in plan.crossovers if each.decides and seen[0] <= each.samples_seen <= seen[-1]]
     low, high = float(np.min(errors)), float(np.max(errors))
-    below = len(inside) * ROW + MARGIN if inside else MARGIN
+    row = min(ROW, ALL / max(len(inside), 1))
+    below = len(inside) * row + MARGIN
     axes.set_ylim(low - (high - low) * below / (1 - below - MARGIN), high + (high - low) * MARGIN)
     axes.set_xlim(seen[0], seen[-1])
     heights = dict(zip([name for name, _ in lines], errors, strict=True))
     for place, crossover in enumerate(inside):
         at = [np.interp(np.log(crossover.samples_seen), np.log(seen), heights[name]) for name in _pair(crossover)]
         axes.plot(crossover.samples_seen, np.mean(at), "o", color=NEUTRAL, fillstyle="none", markersize=9, zorder=4)
-        height = MARGIN / 2 + ROW * (len(inside) - place - 0.75)
+        height = MARGIN / 2 + row * (len(inside) - place - 0.75)
         _interval(axes, crossover, _change(plan, crossover), height, float(seen[0]), float(seen[-1]))
     count_axis(axes.xaxis, BUDGET)
     axes.set_ylabel(f"predicted {error_label(plan.metric)}")

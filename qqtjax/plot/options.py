@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qqtjax.errors import InputError
 from qqtjax.plan.result import Plan, PlanRow
-from qqtjax.plot.colours import DASHES, pool_colours, pool_dashes
+from qqtjax.plot.colours import DASHES, NEUTRAL, pool_colours, pool_dashes
 from qqtjax.runs import Pools
+
+# Pools beyond six are dashed too: diamonds tell the best mix from them.
+MIX: dict[str, Any] = {"color": NEUTRAL, "linestyle": (0, (4, 2)), "marker": "D", "markersize": 3.5}
+MARKS = 12
 
 
 class Style(NamedTuple):
@@ -40,6 +44,15 @@ def names_of(plan: Plan, pools: Pools | None) -> tuple[str, ...]:
     if set(pools.names) != set(plan.pools):
         raise InputError(f"pools {', '.join(pools.names)}: expected those of the plan, {', '.join(plan.pools)}")
     return pools.names
+
+
+def mix_style(count: int) -> dict[str, Any]:
+    """How the line of the best mix looks, with diamonds on some of its points.
+
+    Args:
+        count: of points.
+    """
+    return {**MIX, "markevery": max(count // MARKS, 1)}
 
 
 def option_styles(plan: Plan, pools: Pools | None) -> dict[str, Style]:
