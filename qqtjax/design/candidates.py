@@ -129,11 +129,12 @@ def simplex_grid(pools: int) -> np.ndarray:
     """`[A, P]` all weights in multiples of one step, the finest of 1/10, 1/5, .. with at most 300 of them.
 
     Example:
-        >>> len(simplex_grid(2)), len(simplex_grid(4)), len(simplex_grid(10))
-        (11, 286, 220)
+        >>> [len(simplex_grid(pools)) for pools in (1, 2, 4, 10)]
+        [1, 11, 286, 220]
     """
     step = next((n for n in STEPS if math.comb(n + pools - 1, n) <= MOST_OPTIONS), 1)
     # Where to put the bars between so many stars.
-    bars = np.array(list(itertools.combinations(range(step + pools - 1), pools - 1)), int).reshape(-1, pools - 1)
+    places = list(itertools.combinations(range(step + pools - 1), pools - 1))
+    bars = np.array(places, int).reshape(len(places), pools - 1)
     ends = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), step + pools - 1)])
     return (np.diff(ends, axis=1) - 1) / step
