@@ -79,7 +79,7 @@ axes = qqt.plot.repetition(paper.utility, axes=axes)
 # %% [markdown]
 # ## Figure 5: predicted curves of the filters, and where they cross
 #
-# The three forms of the law that were released, side by side.
+# The three forms of the law that were released, one below the other.
 
 # %%
 forms = {
@@ -87,7 +87,7 @@ forms = {
     "paper's equation": paper.utility,
     "effective data": paper.effective_data,
 }
-figure, panels = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True, layout="constrained")
+figure, panels = plt.subplots(3, 1, figsize=(8, 10), layout="constrained")
 plans = {}
 for (name, law), axes in zip(forms.items(), panels, strict=True):
     plans[name] = qqt.plan(law, budgets=np.geomspace(32e6, 640e6, 12))

@@ -142,6 +142,14 @@ def test_runs_are_continued_from_where_they_ended(measured, belief):
     assert not [
         each for each in candidates_for(belief.fitted, measured, {}, (1.0,), SIZE, resume=False) if each.resumes
     ]
+    # Two steps short of a mark: the mark would tell what is known already.
+    short = dataclasses.replace(measured, samples_seen=measured.samples_seen * 0.999)
+    on = [each for each in candidates_for(belief.fitted, short, {}, (1.0, 2.0, 4.0), 4 * SIZE, resume=True)]
+    assert [each.checkpoints.tolist() for each in on if each.resumes == "pool0"] == [[4 * SIZE]]
+
+
+def test_one_pool_alone_has_one_option():
+    np.testing.assert_array_equal(simplex_grid(1), [[1.0]])
 
 
 def test_grid_of_mixes_is_the_simplex():

@@ -18,7 +18,8 @@ from qqtjax.runs import Runs
 CHECKPOINTS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 20.0)
 MOST_OPTIONS = 300
 STEPS = (10, 5, 4, 3, 2, 1)
-ALREADY = 1 + 1e-9  # relative, so that a checkpoint is not measured twice
+ALREADY = 1 + 1e-9  # relative, for the rounding of counts
+FURTHER = 1.05  # a run that goes on is measured at so many times its last checkpoint at least: closer by is the same
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ def _continued(option: Option, runs: Runs, marks: np.ndarray) -> list[Candidate]
         ends.setdefault(float(runs.samples_seen[mine].max()), run)
     found = []
     for end, run in ends.items():
-        rest = marks[marks > end * ALREADY]
+        rest = marks[marks > end * FURTHER]
         found += [
             Candidate(option.name, option.weights, rest[: count + 1], float(rest[count] - end), runs.run_names[run])
             for count in range(len(rest))
