@@ -20,11 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import qqtjax as qqt
-from qqtjax.decide.pairs import measured_pairs
-from qqtjax.decide.reliability import reliability
-from qqtjax.design import next_run
 
-plt.rcParams |= {"figure.dpi": 60, "figure.figsize": (8, 4.5)}
+plt.rcParams |= {"figure.dpi": 75, "figure.figsize": (8, 4.5)}
 runs = qqt.wordclip("C")  # five pools, C00 clean to C80 with 80 % of the pairs mismatched
 alone, mixed = runs.select(runs.single), runs.select(~runs.single)
 fitted = qqt.fit(alone)
@@ -86,10 +83,11 @@ print(f"best error {value:.4f}; doubling the budget from here buys about {-slope
 # %% [markdown]
 # ## How sure is the decision?
 #
-# Draws of the parameters, here by Student's t over whole runs, turn every answer into many.
+# Draws of the parameters, here by Student's t over whole runs, turn every answer into many. Below: how often each filter is the
+# best of them, over budgets. Where two lines cross the choice is a coin toss, and costs next to nothing either way.
 
 # %%
-draws = qqt.draw(fitted, alone, 400, method=qqt.StudentT())
+draws = qqt.draw(fitted, alone, 400, method=qqt.StudentT(qqt.Unit.RUN))
 plan = qqt.plan(fitted, budgets=np.geomspace(10e3, 320e3, 25), draws=draws)
 _, axes = plt.subplots()
 axes = qqt.plot.best(plan, axes=axes)
@@ -100,7 +98,8 @@ axes = qqt.plot.best(plan, axes=axes)
 print(qqt.crossover_set(draws, {"C00": 1}, {"C00": 0.5, "C20": 0.5}, 5e3, 320e3))
 
 # %% [markdown]
-# Many mixes are nearly as good as the best. How far may each weight move for at most .001 of error?
+# Many mixes are nearly as good as the best. How far may each weight move for at most .001 of error? The longer the bar, the less the
+# exact weight matters.
 
 # %%
 _, axes = plt.subplots()
@@ -112,8 +111,8 @@ axes = qqt.plot.near_best(qqt.near_best(fitted, budget, 1e-3), axes=axes)
 # draws say how likely the one is better, and what was measured says which was.
 
 # %%
-pairs = measured_pairs(draws, mixed)
-found = reliability(pairs.probability, pairs.happened)
+pairs = qqt.measured_pairs(draws, mixed)
+found = qqt.reliability(pairs.probability, pairs.happened)
 print(found)
 _, axes = plt.subplots(figsize=(5, 5))
 axes = qqt.plot.reliability(found, axes=axes)
@@ -135,7 +134,7 @@ print(qqt.robust_mix(draws, budget, qqt.CVaR(0.9)))
 
 # %%
 early = alone.select((alone.samples_seen <= 20e3) & (alone.seed == alone.seed.min()))
-answer = next_run(early, 160e3, noise=0.01, filters_only=True, checkpoints=(1, 2, 4))
+answer = qqt.next_run(early, 160e3, noise=0.01, filters_only=True, checkpoints=(1, 2, 4))
 print(answer)
 
 # %%

@@ -80,7 +80,7 @@ axes = qqt.plot.repetition(paper.utility, axes=axes)
 # %% [markdown]
 # ## Figure 5: predicted curves of the filters, and where they cross
 #
-# The three forms of the law that were released, one below the other.
+# The released constants under three forms of the law, one below the other.
 
 # %%
 forms = {

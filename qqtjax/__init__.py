@@ -13,7 +13,8 @@ Example:
 from qqtjax import laws, mix, plot
 from qqtjax.bakeoff import Bakeoff, Baseline, Contestant, bakeoff, ensemble, load_bakeoff
 from qqtjax.cache import enable_compile_cache
-from qqtjax.decide import crossover_set, decide, near_best
+from qqtjax.decide import crossover_set, decide, measured_pairs, near_best, reliability
+from qqtjax.design import next_run
 from qqtjax.errors import InputError, MaxEpochsError, MissingExtraError, QQTError, QQTWarning
 from qqtjax.fit import LBFGS, Adam, LevenbergMarquardt, fit, fit_metrics
 from qqtjax.fit.bootstrap import ResidualBootstrap, RunBootstrap, WildBootstrap
@@ -94,9 +95,11 @@ __all__ = [
     "load_draws",
     "load_fit",
     "load_sweep",
+    "measured_pairs",
     "mix",
     "mixture_evidence",
     "near_best",
+    "next_run",
     "optimize_mix",
     "optimize_schedule",
     "parameter_intervals",
@@ -105,6 +108,7 @@ __all__ = [
     "profile",
     "published",
     "read_runs",
+    "reliability",
     "report",
     "robust_mix",
     "save_draws",

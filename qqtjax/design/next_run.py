@@ -176,6 +176,9 @@ def next_run(
         draws: S of the parameters and of the measurements, the same for all candidates.
         seed: of the draws and the starting points; the same seed gives the same bytes.
 
+    Returns:
+        A `NextRun`: print it for the ranking; `best` is the run worth making.
+
     Raises:
         InputError: as `believe`; a budget, price, spend or number of draws that is not positive; nothing within them.
 
