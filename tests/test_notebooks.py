@@ -1,5 +1,6 @@
 """The notebooks run, and what stands in them is what they print today."""
 
+import os
 import re
 
 import numpy as np
@@ -81,7 +82,10 @@ def test_a_notebook_is_its_script_with_outputs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_still_prints_what_it_printed(name):
+def test_a_notebook_still_prints_what_it_printed(name, monkeypatch):
+    # Programs that several notebooks need are compiled once.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", os.environ["QQTJAX_CACHE"])
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     for (text, figures), (known, known_figures) in zip(outputs(executed(name)), outputs(stored(name)), strict=True):
         assert_same(text, known)
         assert figures == known_figures

@@ -55,7 +55,7 @@ def test_commands_of_the_readme_parse(command):
 def test_a_strangers_path(tmp_path):
     """Every command and every line of Python, pasted as it stands, from the top; what it quotes is what is printed."""
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    place = {"cwd": tmp_path, "env": os.environ | {"PATH": paths, "QQTJAX_CACHE": str(tmp_path / "cache")}}
+    place = {"cwd": tmp_path, "env": os.environ | {"PATH": paths}}
     printed = ""
     for kind, block in BLOCKS:
         if kind == "sh":
