@@ -363,10 +363,14 @@ def test_alone_it_says_what_to_do_next(qqt_typed: Typed) -> None:
     assert (ran.status, ran.err) == (0, "")
     assert "What to do next:\n  qqt plan " in ran.out
     assert "pool,pool_size,samples_seen,error" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
     assert qqt_typed("--help").out == ran.out
 
 
-@pytest.mark.parametrize("command", ["plan", "fit", "predict"])
+COMMANDS = ("plan", "fit", "profile", "predict", "mix", "sweep", "bakeoff", "design", "next", "report")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_80_columns_and_has_an_example(qqt_typed: Typed, command: str) -> None:
     qqt_typed.monkeypatch.setenv("COLUMNS", "80")
     ran = qqt_typed(command, "--help")

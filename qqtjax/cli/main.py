@@ -39,7 +39,7 @@ NEXT = """What to do next:
   qqt plan                              the runs that come with qqtjax
   qqt plan runs.csv --budgets 32M,128M  yours: a row a checkpoint, with columns
                                         pool,pool_size,samples_seen,error
-  qqt report runs.csv                   the same as a page to look at, or to send
+  qqt report runs.csv                   the same as a page to look at or send
   qqt plan --help                       all options, with examples"""
 # Typer takes click's exceptions from click or, later, from a copy of its own; both have this one's base.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]

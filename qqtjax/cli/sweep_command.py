@@ -20,7 +20,7 @@ from qqtjax.errors import InputError
 
 EXAMPLES = """Examples:
   qqt sweep fit.json --budgets 10M:10B:log:200 --weights simplex:.05 -o out/
-  qqt sweep fit.json --budgets 10M:10B:log:50 --weights simplex:.05 --reduce best
+  qqt sweep fit.json --budgets 10M:10B:log:50 --weights simplex:.1 --reduce best
   qqt sweep fit.json --budgets 32M,128M,640M --filters
   qqt sweep fit.json --budgets 64M,640M --optimize --max-epochs 20
   qqt sweep fit.json --budgets 10M:10B:log:50 --filters --draws 1000 \\
